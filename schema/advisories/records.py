@@ -10,7 +10,7 @@ from schema.vulnerabilities.records import Severity
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionRange:
-    """One OSV range: `events` as (kind, version) in document order; a kind is introduced, fixed, last_affected or limit."""
+    """One OSV range: `events` as (kind, version) in document order. Kinds: introduced, fixed, last_affected, limit."""
 
     type: str  # ECOSYSTEM or SEMVER; GIT ranges are dropped when parsing
     events: tuple[tuple[str, str], ...]

@@ -1,0 +1,27 @@
+"""What analysers see of an image: files of the merged filesystem, each knowing the layer that put it there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from schema.dependencies.records import LayerRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFile:
+    """One regular file as the running container would see it (hard links resolved, whiteouts applied)."""
+
+    path: str  # relative to the root, no leading slash, no "." or ".." part
+    content: bytes
+    layer_index: int
+    layer_digest: str  # diff id of the layer whose entry won
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergedImage:
+    """The wanted files of an image after all layers were applied, and what its layers are."""
+
+    files: Mapping[str, ImageFile]
+    layers: tuple[LayerRecord, ...]
+    warnings: tuple[str, ...] = ()

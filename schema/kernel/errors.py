@@ -42,6 +42,14 @@ class HarborGuardError(Exception):
         self.message = message
         self.issues = issues
 
+    @property
+    def extensions(self) -> dict[str, object]:
+        """What a GraphQL error carries beside its message; graphql-core copies it from the original exception."""
+        extensions: dict[str, object] = {"code": self.code.value}
+        if self.issues:
+            extensions["issues"] = [{"path": issue.path, "message": issue.message} for issue in self.issues]
+        return extensions
+
 
 def not_found(resource: str) -> HarborGuardError:
     """The answer for a missing row and for another organization's row alike, so neither can be told apart."""

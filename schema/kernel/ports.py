@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol
 
 
@@ -17,3 +21,71 @@ class JobQueue(Protocol):
 
     async def wake(self, job_id: str) -> None:
         """Raises OSError or a RedisError when the queue cannot be reached; the caller leaves it to the reconciler."""
+
+
+class Signals(Protocol):
+    """Tells listeners in any process that a subject changed. Only a hint to look: the database holds what changed."""
+
+    async def send(self, subject_id: str) -> None:
+        """Never raises: a signal that is lost costs a listener one polling interval."""
+
+    def listen(self, subject_id: str) -> AbstractAsyncContextManager[SignalWaiter]: ...
+
+
+class SignalWaiter(Protocol):
+    async def wait(self, timeout_seconds: float) -> None:
+        """Returns at the next signal or after the time-out, whichever is first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredBlob:
+    """What was received: where it lies and what it measures."""
+
+    key: str
+    size_bytes: int
+    sha256: str
+
+
+class BlobStore(Protocol):
+    """Large files of organizations, by opaque key. At scale the directory behind it is shared by all machines."""
+
+    async def receive(self, organization_id: str, chunks: AsyncIterator[bytes], *, max_bytes: int) -> StoredBlob:
+        """Stores a stream. Raises PAYLOAD_TOO_LARGE as soon as the limit is passed, and keeps nothing then."""
+
+    def path(self, key: str) -> Path: ...
+
+    async def delete(self, key: str) -> None: ...
+
+
+class KeyProvider(Protocol):
+    """Wraps the data keys of sealed secrets. `key_id` is kept beside a wrapped key, so keys can be rotated."""
+
+    @property
+    def key_id(self) -> str: ...
+
+    def wrap(self, data_key: bytes, *, context: bytes) -> bytes: ...
+
+    def unwrap(self, wrapped: bytes, *, key_id: str, context: bytes) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateBudget:
+    """A family's documented limit: `requests` in any window of `seconds`."""
+
+    family: str
+    requests: int
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateState:
+    """A budget after a hit: what the X-RateLimit headers say. `reset_at` is in Unix seconds."""
+
+    allowed: bool
+    limit: int
+    remaining: int
+    reset_at: int
+
+
+class RateLimiter(Protocol):
+    async def hit(self, budget: RateBudget, bucket: str) -> RateState: ...

@@ -1,0 +1,143 @@
+"""The database: one for reading, one for writing, and the transaction every change runs in.
+
+The boundary commits: a request or a job opens `write()`, everything below it adds to that one transaction, and nobody
+else calls commit. SQLite has a single writer, so the write engine holds one connection and begins with BEGIN IMMEDIATE:
+writers queue in the pool, in order, instead of failing half-way with "database is locked".
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+from sqlalchemy import event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+
+from schema.kernel.errors import ErrorCode, HarborGuardError
+
+BUSY_TIMEOUT_MS = 10_000
+STATEMENT_TIMEOUT_MS = 8_000
+READ_CONNECTIONS = 8
+CONNECT_ARGS_POSTGRESQL = {
+    "server_settings": {"application_name": "harborguard", "statement_timeout": str(STATEMENT_TIMEOUT_MS)}
+}
+
+
+def _dump_json(value: object) -> str:
+    return orjson.dumps(value).decode()
+
+
+class Database:
+    """Both engines of one database. `await close()` when done."""
+
+    def __init__(self, url: str) -> None:
+        self.url: URL = make_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        if self.is_sqlite:
+            self._reader = self._sqlite_engine(writer=False)
+            self._writer = self._sqlite_engine(writer=True)
+        else:
+            self._reader = self._writer = create_async_engine(
+                self.url,
+                pool_size=READ_CONNECTIONS,
+                max_overflow=READ_CONNECTIONS,
+                pool_pre_ping=True,
+                pool_timeout=10,
+                json_serializer=_dump_json,
+                json_deserializer=orjson.loads,
+                connect_args=CONNECT_ARGS_POSTGRESQL,
+            )
+
+    def _sqlite_engine(self, *, writer: bool) -> AsyncEngine:
+        engine = create_async_engine(
+            self.url,
+            pool_size=1 if writer else READ_CONNECTIONS,
+            max_overflow=0,
+            pool_timeout=30,
+            json_serializer=_dump_json,
+            json_deserializer=orjson.loads,
+            connect_args={"timeout": BUSY_TIMEOUT_MS / 1000},
+        )
+
+        def configure(connection: DBAPIConnection, _record: object) -> None:
+            # The driver must not begin transactions by itself: BEGIN below says which kind.
+            connection.isolation_level = None
+            cursor = connection.cursor()
+            for pragma in (
+                "journal_mode=WAL",
+                "synchronous=NORMAL",
+                "foreign_keys=ON",
+                f"busy_timeout={BUSY_TIMEOUT_MS}",
+                *(() if writer else ("query_only=ON",)),
+            ):
+                cursor.execute(f"PRAGMA {pragma}")
+            cursor.close()
+
+        def begin(connection: Any) -> None:
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
+
+        event.listen(engine.sync_engine, "connect", configure)
+        event.listen(engine.sync_engine, "begin", begin)
+        return engine
+
+    @property
+    def writer(self) -> AsyncEngine:
+        """For migrations and tests; everything else goes through `read` and `write`."""
+        return self._writer
+
+    @property
+    def engines(self) -> tuple[AsyncEngine, ...]:
+        return (self._reader,) if self._reader is self._writer else (self._reader, self._writer)
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncSession]:
+        """A snapshot to read from. Raises SERVICE_UNAVAILABLE when the database cannot be reached."""
+        with _translated():
+            async with AsyncSession(self._reader, expire_on_commit=False, autoflush=False) as session:
+                yield session
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncSession]:
+        """One transaction: committed when the block ends, rolled back when it raises."""
+        with _translated():
+            async with AsyncSession(self._writer, expire_on_commit=False) as session, session.begin():
+                yield session
+
+    async def close(self) -> None:
+        for engine in self.engines:
+            await engine.dispose()
+
+
+class _translated:  # noqa: N801 -- reads as a word in a `with`
+    """Turns an unreachable database into the documented 503 and a statement time-out into the documented 504."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, PoolTimeoutError | ConnectionError):
+            raise HarborGuardError(ErrorCode.SERVICE_UNAVAILABLE, "The database is busy; retry shortly") from error
+        if not isinstance(error, DBAPIError):
+            return
+        if getattr(error.orig, "sqlstate", None) == "57014":  # query_canceled: our statement_timeout
+            raise HarborGuardError(ErrorCode.TIMEOUT, "The query took too long; narrow its filters") from error
+        if (
+            error.connection_invalidated
+            or isinstance(error, InterfaceError)
+            or (isinstance(error, OperationalError) and not isinstance(error.orig, sqlite3.OperationalError))
+            or _sqlite_busy(error.orig)
+        ):
+            raise HarborGuardError(ErrorCode.SERVICE_UNAVAILABLE, "The database is not reachable; retry") from error
+
+
+def _sqlite_busy(error: object) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF in {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+    }

@@ -1,0 +1,97 @@
+"""`Idempotency-Key`: the answer to a create is kept for a day in the transaction that created, and given again.
+
+A key belongs to one caller and one operation. The same key with another body is a CONFLICT, because answering the old
+result would hide a mistake.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+from sqlalchemy import ForeignKey, String, delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import Field, col
+
+from schema.kernel.columns import TenantTable, json_field, time_field
+from schema.kernel.errors import conflict
+from schema.kernel.principal import Principal
+from schema.kernel.tenancy import across_tenants, tenant
+
+RETENTION = timedelta(hours=24)
+MAX_KEY_LENGTH = 255
+
+
+class IdempotentAnswer(TenantTable, table=True):
+    __tablename__ = "idempotent_answers"
+
+    organization_id: str = Field(
+        primary_key=True, sa_type=String, sa_column_args=(ForeignKey("organizations.id"),)
+    )
+    actor: str = Field(primary_key=True)
+    key: str = Field(primary_key=True, max_length=MAX_KEY_LENGTH)
+    fingerprint: str = Field(max_length=64)
+    data: dict[str, Any] = json_field(nullable=False)
+    created_at: datetime = time_field(index=True)
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """A caller's key together with what it was used for."""
+
+    key: str
+    fingerprint: str
+
+    @classmethod
+    def of(cls, key: str, operation: str, variables: dict[str, Any]) -> IdempotencyKey:
+        material = orjson.dumps([operation, variables], option=orjson.OPT_SORT_KEYS, default=str)
+        return cls(key, hashlib.sha256(material).hexdigest())
+
+
+async def recall(
+    session: AsyncSession, key: IdempotencyKey, principal: Principal, *, now: datetime
+) -> dict[str, Any] | None:
+    """The kept answer, or None when the key is new. CONFLICT when the key was used for something else."""
+    statement = select(IdempotentAnswer).where(
+        tenant(IdempotentAnswer, principal.organization_id),
+        col(IdempotentAnswer.actor) == principal.actor_id,
+        col(IdempotentAnswer.key) == key.key,
+    )
+    kept = (await session.execute(statement)).scalar_one_or_none()
+    if kept is None:
+        return None
+    if kept.created_at < now - RETENTION:
+        await session.delete(kept)
+        await session.flush()
+        return None
+    if kept.fingerprint != key.fingerprint:
+        raise conflict("This Idempotency-Key was already used for a different request; use a new key")
+    return kept.data
+
+
+async def remember(
+    session: AsyncSession, key: IdempotencyKey, principal: Principal, data: dict[str, Any], *, now: datetime
+) -> None:
+    await session.execute(
+        insert(IdempotentAnswer).values(
+            organization_id=principal.organization_id,
+            actor=principal.actor_id,
+            key=key.key,
+            fingerprint=key.fingerprint,
+            data=data,
+            created_at=now,
+        )
+    )
+
+
+async def forget_expired(session: AsyncSession, *, now: datetime) -> None:
+    """Housekeeping of the reconciler."""
+    await session.execute(
+        delete(IdempotentAnswer).where(
+            across_tenants(IdempotentAnswer, because="expiry is the same for everybody"),
+            col(IdempotentAnswer.created_at) < now - RETENTION,
+        )
+    )

@@ -1,0 +1,51 @@
+"""Opaque identifiers: a prefix that names the kind, then a UUIDv7 in lowercase base32hex.
+
+The base32hex alphabet keeps byte order, so ids of one kind sort by the time they were made and double as the
+unique tie-breaker of every index.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import time
+from enum import StrEnum
+
+
+class IdPrefix(StrEnum):
+    """The kinds of the public contract, then our own. Append-only: ids outlive the process."""
+
+    SCAN = "scn"
+    TAG = "tag"
+    IMAGE = "img"
+    REGISTRY = "reg"
+    VULNERABILITY = "vuln"
+    USER = "usr"
+    ORGANIZATION = "org"
+    API_KEY = "key"
+    PERSONAL_ACCESS_TOKEN = "pat"  # noqa: S105 -- a prefix, not a secret
+    AUDIT_EVENT = "ae"
+    DIGEST = "dig"
+    ENGINE_RUN = "run"
+    FINDING = "fnd"
+    PACKAGE = "pkg"
+    LAYER = "lay"
+    JOB = "job"
+    SESSION = "ses"
+    UPLOAD = "upl"
+    OUTBOX = "out"
+    ADVISORY_IMPORT = "imp"
+
+
+def uuid7_bytes() -> bytes:
+    """RFC 9562 version 7: 48 bits of Unix milliseconds, then random bits."""
+    milliseconds = time.time_ns() // 1_000_000
+    raw = bytearray(milliseconds.to_bytes(6, "big") + os.urandom(10))
+    raw[6] = (raw[6] & 0x0F) | 0x70
+    raw[8] = (raw[8] & 0x3F) | 0x80
+    return bytes(raw)
+
+
+def new_id(prefix: IdPrefix) -> str:
+    """`new_id(IdPrefix.SCAN)` -> "scn-06e1…" (prefix, dash, 26 characters)."""
+    return f"{prefix}-{base64.b32hexencode(uuid7_bytes()).decode('ascii').rstrip('=').lower()}"

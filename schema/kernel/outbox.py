@@ -1,0 +1,70 @@
+"""The outbox: what has to leave this process because of a change, written in the transaction of that change.
+
+A row is delivered after the commit and deleted when delivery worked; what a crash or an unreachable queue leaves behind
+is delivered by the next pass. Delivery is at least once, so a receiver treats a second delivery as the first.
+
+Topics are append-only; a payload holds ids, never content:
+- `job.queued`  {"jobId"}: wake a worker.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from schema.kernel.columns import Table, id_field, json_field, time_field
+from schema.kernel.database import Database
+from schema.kernel.ids import IdPrefix, new_id
+from schema.kernel.ports import JobQueue
+
+BATCH = 100
+
+
+class OutboxMessage(Table, table=True):
+    __tablename__ = "outbox"
+
+    id: str = id_field()
+    topic: str
+    payload: dict[str, Any] = json_field(nullable=False)
+    created_at: datetime = time_field()
+
+
+async def post(session: AsyncSession, topic: str, payload: dict[str, str], *, now: datetime) -> None:
+    """Adds a message to the caller's transaction."""
+    await session.execute(
+        insert(OutboxMessage).values(id=new_id(IdPrefix.OUTBOX), topic=topic, payload=payload, created_at=now)
+    )
+
+
+class OutboxRelay:
+    """Delivers what lies in the outbox. Safe to run in many processes: a message delivered twice wakes a worker twice."""
+
+    def __init__(self, database: Database, queue: JobQueue) -> None:
+        self._database = database
+        self._queue = queue
+
+    async def drain(self) -> int:
+        """Delivers everything that is due and returns how many. Raises what the queue raises; the rest stays for later."""
+        delivered = 0
+        while True:
+            async with self._database.read() as session:
+                statement = select(OutboxMessage).order_by(col(OutboxMessage.id)).limit(BATCH)
+                messages = (await session.execute(statement)).scalars().all()
+            if not messages:
+                return delivered
+            for message in messages:
+                await self._deliver(message)
+            async with self._database.write() as session:
+                ids = [message.id for message in messages]
+                await session.execute(delete(OutboxMessage).where(col(OutboxMessage.id).in_(ids)))
+            delivered += len(messages)
+
+    async def _deliver(self, message: OutboxMessage) -> None:
+        if message.topic != "job.queued":
+            msg = f"outbox topic {message.topic} has no receiver"
+            raise LookupError(msg)
+        await self._queue.wake(message.payload["jobId"])

@@ -1,0 +1,163 @@
+"""Scans, the engine runs they consist of, and what each printed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, LargeBinary, String, UniqueConstraint
+from sqlmodel import Field
+
+from schema.kernel.columns import (
+    TenantTable,
+    enum_field,
+    id_field,
+    json_field,
+    optional_time_field,
+    time_field,
+)
+from schema.scans.failures import FailureCode
+from schema.vulnerabilities.verdict import VerdictColumns
+
+
+class ScanStatus(StrEnum):
+    QUEUED = "QUEUED"
+    IN_PROGRESS = "IN_PROGRESS"
+    COMPLETE = "COMPLETE"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+
+ACTIVE = (ScanStatus.QUEUED, ScanStatus.IN_PROGRESS)
+
+
+class ScanPhase(StrEnum):
+    """Where a running scan is; `progress` (0-100) moves on within a phase. Published, so append-only."""
+
+    QUEUED = "QUEUED"
+    FETCHING = "FETCHING"  # the image is copied into one verified layout
+    INVENTORY = "INVENTORY"  # packages and layers are read
+    MATCHING = "MATCHING"  # packages meet advisories
+    INGESTING = "INGESTING"  # results are stored, in one transaction
+    DONE = "DONE"
+
+
+class Engine(StrEnum):
+    """The six documented engines. An engine is a capability; who answered is the run's `provider`."""
+
+    TRIVY = "trivy"
+    GRYPE = "grype"
+    SYFT = "syft"
+    DOCKLE = "dockle"
+    OSV = "osv"
+    DIVE = "dive"
+
+
+class EngineRunStatus(StrEnum):
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    COMPLETE = "COMPLETE"
+    FAILED = "FAILED"
+    SKIPPED = "SKIPPED"
+
+
+class SourceKind(StrEnum):
+    """Where the image's bytes come from. PATH is made by the command line only, never through the API."""
+
+    REGISTRY = "REGISTRY"
+    UPLOAD = "UPLOAD"
+    PATH = "PATH"
+
+
+class ScanOrigin(StrEnum):
+    CLOUD = "cloud"
+    SENSOR = "sensor"
+
+
+class Scan(VerdictColumns, table=True):
+    """One run of engines over one image. The row is the truth; the queue only wakes whoever works on it."""
+
+    __tablename__ = "scans"
+    __table_args__ = (
+        Index(None, "organization_id", "ordered_at", "id"),
+        Index(None, "organization_id", "status", "ordered_at", "id"),
+        Index(None, "organization_id", "grade_key", "id"),
+        Index(None, "organization_id", "risk_key", "id"),
+        Index(None, "organization_id", "image_id", "ordered_at"),
+    )
+
+    id: str = id_field()
+    image_id: str = Field(sa_type=String, sa_column_args=(ForeignKey("images.id", ondelete="CASCADE"),))
+    tag_id: str | None = Field(
+        default=None, sa_type=String, sa_column_args=(ForeignKey("tags.id", ondelete="SET NULL"),)
+    )
+    reference: str = Field(max_length=400)  # canonical, as it is pulled
+    digest: str | None = Field(default=None, max_length=140)  # captured when fetched
+    platform: str | None = Field(default=None, max_length=60)  # wanted, then found
+    scanners: list[str] = json_field(nullable=False)  # requested engines, in request order
+    origin: ScanOrigin = enum_field(ScanOrigin, nullable=False)
+    source_kind: SourceKind = enum_field(SourceKind, nullable=False)
+    source: str | None = Field(default=None, max_length=1000)  # registry id, upload id, or a path of the operator
+    status: ScanStatus = enum_field(ScanStatus, nullable=False)
+    phase: ScanPhase = enum_field(ScanPhase, nullable=False)
+    progress: int = 0  # 0-100 over the whole scan
+    partial: bool = False  # complete, though some engine failed
+    priority: int = 0  # -10..10, higher runs first
+    force: bool = False
+    failure_code: FailureCode | None = enum_field(FailureCode, default=None, nullable=True)
+    failure_reason: str | None = Field(default=None, max_length=2000)
+    grade_reason: str | None = Field(default=None, max_length=2000)  # why there is no grade
+    package_count: int = 0
+    duration_ms: int | None = None
+    requested_by: str  # actor kind and id, "api-key:key-…"
+    created_at: datetime = time_field()
+    started_at: datetime | None = optional_time_field()
+    scanned_at: datetime | None = optional_time_field()  # when it ended
+    ordered_at: datetime = time_field()  # scanned_at, or created_at while it runs: the sort key of lists
+
+
+class EngineRun(TenantTable, table=True):
+    """One requested engine of one scan: who answered, with what data, and how it ended."""
+
+    __tablename__ = "engine_runs"
+    __table_args__ = (UniqueConstraint("scan_id", "engine"),)
+
+    id: str = id_field()
+    scan_id: str = Field(sa_type=String, sa_column_args=(ForeignKey("scans.id", ondelete="CASCADE"),))
+    engine: Engine = enum_field(Engine, nullable=False)
+    status: EngineRunStatus = enum_field(EngineRunStatus, nullable=False)
+    provider: str | None = Field(default=None, max_length=100)  # "native 0.1.0", "syft 1.18.1"; None: nobody answered
+    message: str | None = Field(default=None, max_length=2000)  # why it was skipped, failed, or stood in for
+    database_date: datetime | None = optional_time_field()
+    coverage: list[dict[str, Any]] = json_field(default_factory=list, nullable=False)  # per ecosystem, see matching
+    finding_count: int = 0
+    package_count: int = 0
+    started_at: datetime | None = optional_time_field()
+    duration_ms: int | None = None
+
+
+class EngineOutput(TenantTable, table=True):
+    """What a provider printed, compressed (zlib), kept so that a result can be checked against its evidence."""
+
+    __tablename__ = "engine_outputs"
+
+    engine_run_id: str = Field(
+        primary_key=True, sa_type=String, sa_column_args=(ForeignKey("engine_runs.id", ondelete="CASCADE"),)
+    )
+    media_type: str = Field(max_length=100)
+    content: bytes = Field(sa_type=LargeBinary)
+
+
+class ScanLog(TenantTable, table=True):
+    """One line of a scan's log, for people: no path of the server, no credential."""
+
+    __tablename__ = "scan_logs"
+
+    scan_id: str = Field(
+        primary_key=True, sa_type=String, sa_column_args=(ForeignKey("scans.id", ondelete="CASCADE"),)
+    )
+    sequence: int = Field(primary_key=True)
+    at: datetime = time_field()
+    level: str = Field(max_length=10)
+    message: str = Field(max_length=2000)

@@ -1,0 +1,84 @@
+"""The life of a flaw in an image repository, and where each scan saw it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
+from sqlmodel import Field
+
+from schema.dependencies.records import PackageType
+from schema.kernel.columns import TenantTable, enum_field, id_field, json_field, optional_time_field, time_field
+from schema.vulnerabilities.records import Severity
+
+
+class TriageStatus(StrEnum):
+    OPEN = "OPEN"
+    ACKNOWLEDGED = "ACKNOWLEDGED"
+    IN_PROGRESS = "IN_PROGRESS"
+    FIXED = "FIXED"
+    WONT_FIX = "WONT_FIX"
+
+
+class Vulnerability(TenantTable, table=True):
+    """One flaw in one version of one package of one image: what is triaged, whatever number of scans saw it.
+
+    `severity_key` and `cvss_key` are stored sort keys, never null.
+    """
+
+    __tablename__ = "vulnerabilities"
+    __table_args__ = (
+        UniqueConstraint("organization_id", "image_id", "cve_id", "package_name", "package_version", "package_type"),
+        Index(None, "organization_id", "severity_key", "id"),
+        Index(None, "organization_id", "cvss_key", "id"),
+        Index(None, "organization_id", "detected_at", "id"),
+        Index(None, "organization_id", "cve_id", "id"),
+        Index(None, "organization_id", "status", "id"),
+    )
+
+    id: str = id_field()
+    image_id: str = Field(sa_type=String, sa_column_args=(ForeignKey("images.id", ondelete="CASCADE"),), index=True)
+    cve_id: str = Field(max_length=60)  # the flaw's chosen id: a CVE where it has one
+    aliases: list[str] = json_field(nullable=False)
+    advisory_ids: list[str] = json_field(nullable=False)
+    title: str = Field(max_length=500)
+    severity: Severity = enum_field(Severity, nullable=False)
+    severity_key: int
+    cvss: float | None = None  # 0.0-10.0
+    cvss_key: float = -1.0
+    cvss_vectors: list[str] = json_field(nullable=False)
+    package_name: str = Field(max_length=300)
+    package_version: str = Field(max_length=300)
+    package_type: PackageType = enum_field(PackageType, nullable=False)
+    fixed_versions: list[str] = json_field(nullable=False)
+    fixable: bool
+    sources: list[str] = json_field(nullable=False)  # providers that reported it, each once
+    status: TriageStatus = enum_field(TriageStatus, default=TriageStatus.OPEN, nullable=False)
+    detected_at: datetime = time_field()
+    last_seen_at: datetime = time_field()
+    remediated_at: datetime | None = optional_time_field()
+
+
+class ScanFinding(TenantTable, table=True):
+    """A vulnerability as one scan saw it: who said so, in which file and layer."""
+
+    __tablename__ = "scan_findings"
+    __table_args__ = (
+        UniqueConstraint("scan_id", "vulnerability_id"),
+        Index(None, "scan_id", "severity_key", "id"),
+        Index(None, "vulnerability_id", "scan_id"),
+    )
+
+    id: str = id_field()
+    scan_id: str = Field(sa_type=String, sa_column_args=(ForeignKey("scans.id", ondelete="CASCADE"),))
+    vulnerability_id: str = Field(
+        sa_type=String, sa_column_args=(ForeignKey("vulnerabilities.id", ondelete="CASCADE"),)
+    )
+    severity: Severity = enum_field(Severity, nullable=False)
+    severity_key: int
+    sources: list[str] = json_field(nullable=False)
+    engines: list[str] = json_field(nullable=False)  # requested engines those providers answered for
+    path: str = Field(max_length=4096)
+    layer_digest: str = Field(max_length=140)
+    layer_index: int

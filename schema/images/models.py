@@ -60,7 +60,9 @@ class Digest(TenantTable, table=True):
     platform: str = Field(max_length=60)  # "linux/amd64"
     size_bytes: int = Field(default=0, sa_type=BigInteger)
     operating_system: str | None = Field(default=None, max_length=200)
-    config: dict[str, Any] = json_field(default_factory=dict, nullable=False)  # user, entry point, labels, exposed ports
+    config: dict[str, Any] = json_field(
+        default_factory=dict, nullable=False
+    )  # user, entry point, labels, exposed ports
     created_at: datetime = time_field()
 
 

@@ -28,9 +28,7 @@ MAX_KEY_LENGTH = 255
 class IdempotentAnswer(TenantTable, table=True):
     __tablename__ = "idempotent_answers"
 
-    organization_id: str = Field(
-        primary_key=True, sa_type=String, sa_column_args=(ForeignKey("organizations.id"),)
-    )
+    organization_id: str = Field(primary_key=True, sa_type=String, sa_column_args=(ForeignKey("organizations.id"),))
     actor: str = Field(primary_key=True)
     key: str = Field(primary_key=True, max_length=MAX_KEY_LENGTH)
     fingerprint: str = Field(max_length=64)

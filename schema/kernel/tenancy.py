@@ -18,6 +18,6 @@ def tenant(table: type[TenantTable], organization_id: str) -> ColumnElement[bool
 
 
 def across_tenants(_table: type[TenantTable], *, because: str) -> ColumnElement[bool]:
-    """Rows of every organization, with the reason at hand: the queue, credential look-up, the operator's command line."""
+    """Rows of every organization, with the reason at hand: the queue, a credential look-up, the operator."""
     assert because
     return true()

@@ -154,9 +154,7 @@ class ScanLog(TenantTable, table=True):
 
     __tablename__ = "scan_logs"
 
-    scan_id: str = Field(
-        primary_key=True, sa_type=String, sa_column_args=(ForeignKey("scans.id", ondelete="CASCADE"),)
-    )
+    scan_id: str = Field(primary_key=True, sa_type=String, sa_column_args=(ForeignKey("scans.id", ondelete="CASCADE"),))
     sequence: int = Field(primary_key=True)
     at: datetime = time_field()
     level: str = Field(max_length=10)

@@ -1,0 +1,52 @@
+"""The schema, put together from the nouns. One per process."""
+
+from __future__ import annotations
+
+import strawberry
+from strawberry.schema.config import StrawberryConfig
+
+from schema.credentials.mutations import CredentialsMutation
+from schema.credentials.queries import CredentialsQuery
+from schema.execution.documents import CachedDocuments, DocumentCache
+from schema.execution.errors import PresentErrors
+from schema.images.mutations import ImagesMutation
+from schema.images.queries import ImagesQuery
+from schema.kernel.operations import policy_of
+from schema.kernel.scalars import SCALARS
+from schema.organizations.mutations import OrganizationsMutation
+from schema.organizations.queries import OrganizationsQuery
+from schema.scans.mutations import ScansMutation
+from schema.scans.queries import ScansQuery
+from schema.scans.subscriptions import ScansSubscription
+from schema.vulnerabilities.queries import VulnerabilitiesQuery
+
+
+@strawberry.type(description="Everything that can be read.")
+class Query(ScansQuery, ImagesQuery, VulnerabilitiesQuery, OrganizationsQuery, CredentialsQuery):
+    pass
+
+
+@strawberry.type(description="Everything that can be changed. Each field is one transaction.")
+class Mutation(ScansMutation, ImagesMutation, OrganizationsMutation, CredentialsMutation):
+    pass
+
+
+@strawberry.type(description="Live events, over graphql-transport-ws.")
+class Subscription(ScansSubscription):
+    pass
+
+
+def build_schema() -> tuple[strawberry.Schema, DocumentCache]:
+    """The schema and the cache of its documents. Raises LookupError for a root field that declares no policy."""
+    cache = DocumentCache()
+    schema = strawberry.Schema(
+        query=Query,
+        mutation=Mutation,
+        subscription=Subscription,
+        extensions=[lambda: CachedDocuments(cache), PresentErrors],
+        config=StrawberryConfig(scalar_map=SCALARS, auto_camel_case=True),
+    )
+    for root in (Query, Mutation, Subscription):
+        for field in root.__strawberry_definition__.fields:  # type: ignore[attr-defined]
+            policy_of(field)
+    return schema, cache

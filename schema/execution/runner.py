@@ -1,0 +1,135 @@
+"""Runs one prepared operation for an adapter: idempotency, one transaction, data or one error."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from graphql import (
+    DocumentNode,
+    ExecutionResult,
+    FieldNode,
+    GraphQLError,
+    GraphQLSchema,
+    OperationDefinitionNode,
+    OperationType,
+    execute,
+    subscribe,
+)
+from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
+
+from schema.execution.documents import prepare
+from schema.execution.errors import error_of
+from schema.kernel.context import RequestContext
+from schema.kernel.idempotency import IdempotencyKey, recall, remember
+from schema.kernel.operations import Policy, policy_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """A named document with exactly one root field, checked when the process starts."""
+
+    name: str
+    text: str
+    document: DocumentNode
+    definition: OperationDefinitionNode
+    root_field: str
+    response_key: str
+    policy: Policy
+
+    @property
+    def type(self) -> OperationType:
+        return self.definition.operation
+
+
+def load_operation(schema: GraphQLSchema, text: str) -> Operation:
+    """Raises ValueError naming the operation and what is wrong with it, so that the process does not start with it."""
+    prepared = prepare(schema, text)
+    definitions = [] if prepared.document is None else prepared.document.definitions
+    operations = [definition for definition in definitions if isinstance(definition, OperationDefinitionNode)]
+    if prepared.errors or prepared.document is None or len(operations) != 1 or operations[0].name is None:
+        problems = "; ".join(error.message for error in prepared.errors) or "it must hold one named operation"
+        msg = f"operation {text[:60]!r}: {problems}"
+        raise ValueError(msg)
+    definition = operations[0]
+    roots = [node for node in definition.selection_set.selections if isinstance(node, FieldNode)]
+    root_type = schema.get_root_type(definition.operation)
+    if len(roots) != 1 or len(definition.selection_set.selections) != 1 or root_type is None:
+        msg = f"operation {text[:60]!r}: it must select one root field"
+        raise ValueError(msg)
+    field = schema.get_field(root_type, roots[0].name.value)
+    assert field is not None, "validation has seen the field"
+    return Operation(
+        name=operations[0].name.value,
+        text=text,
+        document=prepared.document,
+        definition=definition,
+        root_field=roots[0].name.value,
+        response_key=(roots[0].alias or roots[0].name).value,
+        policy=policy_of(field.extensions["strawberry-definition"]),
+    )
+
+
+async def run_operation(
+    schema: GraphQLSchema,
+    operation: Operation,
+    variables: dict[str, Any],
+    context: RequestContext,
+    *,
+    idempotency_key: IdempotencyKey | None = None,
+) -> Any:
+    """The data under the operation's root field. Raises HarborGuardError; a failed mutation leaves nothing behind."""
+    if operation.type is not OperationType.MUTATION or idempotency_key is None:
+        return await _execute(schema, operation, variables, context)
+    async with context.write() as session:
+        kept = await recall(session, idempotency_key, context.principal, now=context.now())
+        if kept is not None:
+            return kept
+        data = await _execute(schema, operation, variables, context)
+        await remember(session, idempotency_key, context.principal, data, now=context.now())
+        return data
+
+
+async def _execute(
+    schema: GraphQLSchema, operation: Operation, variables: dict[str, Any], context: RequestContext
+) -> Any:
+    outcome = execute(
+        schema,
+        operation.document,
+        context_value=context,
+        variable_values=variables,
+        executor_class=StrawberryGraphQLCoreExecutionContext,
+        hide_suggestions=True,
+    )
+    result = await outcome if inspect.isawaitable(outcome) else outcome
+    return _data(result, operation)
+
+
+async def stream_operation(
+    schema: GraphQLSchema, operation: Operation, variables: dict[str, Any], context: RequestContext
+) -> AsyncIterator[Any]:
+    """The events of a subscription, each the data under its root field. Raises HarborGuardError."""
+    outcome = subscribe(
+        schema,
+        operation.document,
+        context_value=context,
+        variable_values=variables,
+        executor_class=StrawberryGraphQLCoreExecutionContext,
+        hide_suggestions=True,
+    )
+    stream = await outcome if inspect.isawaitable(outcome) else outcome
+    if isinstance(stream, ExecutionResult):
+        yield _data(stream, operation)
+        return
+    async for result in stream:
+        yield _data(result, operation)
+
+
+def _data(result: ExecutionResult, operation: Operation) -> Any:
+    errors: list[GraphQLError] | None = result.errors
+    if errors:
+        raise error_of(errors[0])
+    assert result.data is not None, "a result without errors has data"
+    return result.data[operation.response_key]

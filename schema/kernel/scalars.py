@@ -1,0 +1,64 @@
+"""Scalars of the schema whose written form is part of the contract."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NewType
+
+import strawberry
+from strawberry.types.scalar import ScalarDefinition
+
+from schema.kernel.clock import iso_utc
+
+
+def _parse_datetime(value: object) -> datetime:
+    if not isinstance(value, str):
+        msg = "must be an ISO 8601 date and time"
+        raise ValueError(msg)  # noqa: TRY004 -- GraphQL turns a ValueError into an input error
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        msg = "must be an ISO 8601 date and time, like 2026-04-26T14:22:11Z"
+        raise ValueError(msg) from None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ByteStream:
+    """A request body on its way in. Only an adapter can make one, so no JSON value passes for it."""
+
+    chunks: AsyncIterator[bytes]
+
+
+def _parse_stream(value: object) -> ByteStream:
+    if not isinstance(value, ByteStream):
+        msg = "an archive is sent as the body of POST /api/images/upload"
+        raise ValueError(msg)  # noqa: TRY004
+    return value
+
+
+def _no_output(_value: object) -> Any:
+    msg = "Archive is an input only"
+    raise ValueError(msg)
+
+
+Archive = NewType("Archive", object)
+DateTime = datetime
+
+SCALARS: dict[object, ScalarDefinition] = {
+    datetime: strawberry.scalar(
+        name="DateTime",
+        description="A moment in UTC, ISO 8601 with milliseconds: 2026-04-26T14:22:11.000Z.",
+        specified_by_url="https://www.rfc-editor.org/rfc/rfc3339",
+        serialize=iso_utc,
+        parse_value=_parse_datetime,
+    ),
+    Archive: strawberry.scalar(
+        name="Archive",
+        description="An image archive, streamed as the body of POST /api/images/upload.",
+        serialize=_no_output,
+        parse_value=_parse_stream,
+    ),
+}

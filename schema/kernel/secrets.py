@@ -1,0 +1,107 @@
+"""Tokens and sealed secrets: the one place that makes, hashes, seals and opens them.
+
+Tokens are 192 random bits, so a keyed hash (HMAC-SHA256 under the server's pepper) is enough to store and finds the row
+in one look-up; a slow hash would only slow us down. Passwords are people's and get argon2id.
+
+A secret we must be able to read again (a registry password) is sealed: its own AES-256-GCM data key, wrapped by the key
+provider, and the place it belongs to (tenant, table, column, row) as associated data, so a ciphertext moved to another
+row does not open.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import os
+import re
+import secrets
+from enum import StrEnum
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from schema.kernel.ports import KeyProvider
+
+TOKEN_PREFIX_LENGTH = 10
+_TOKEN = re.compile(r"hg_(ak|pat)_[0-9a-f]{48}")
+_NONCE_BYTES = 12
+
+
+class TokenKind(StrEnum):
+    """`hg_<kind>_` + 48 hex digits; the form is checked before any look-up."""
+
+    API_KEY = "ak"
+    PERSONAL = "pat"
+
+
+def new_token(kind: TokenKind) -> str:
+    return f"hg_{kind}_{secrets.token_hex(24)}"
+
+
+def token_kind(text: str) -> TokenKind | None:
+    """The kind a well-formed token claims, None for anything else."""
+    match = _TOKEN.fullmatch(text)
+    return TokenKind(match.group(1)) if match else None
+
+
+class TokenMint:
+    """Hashes tokens under the server's pepper: a database without the pepper cannot be searched for a guessed token."""
+
+    def __init__(self, pepper: bytes) -> None:
+        self._pepper = pepper
+
+    def hash(self, token: str) -> str:
+        return hmac.new(self._pepper, token.encode(), hashlib.sha256).hexdigest()
+
+
+_passwords = PasswordHasher()
+# Verified when there is no such user, so that an unknown e-mail address costs as much time as a wrong password.
+_NOBODY = _passwords.hash(secrets.token_urlsafe())
+
+
+def hash_password(password: str) -> str:
+    return _passwords.hash(password)
+
+
+def verify_password(stored: str | None, password: str) -> bool:
+    """Constant work whether or not there is a stored hash."""
+    try:
+        _passwords.verify(stored or _NOBODY, password)
+    except (VerificationError, InvalidHashError):
+        return False
+    return stored is not None
+
+
+def password_needs_rehash(stored: str) -> bool:
+    return _passwords.check_needs_rehash(stored)
+
+
+def seal(keys: KeyProvider, plaintext: str, *, context: bytes) -> dict[str, str]:
+    """Version 1: {"v", "keyId", "key" (wrapped data key), "data" (nonce + ciphertext)}, base64. Append-only."""
+    data_key = AESGCM.generate_key(256)
+    nonce = os.urandom(_NONCE_BYTES)
+    return {
+        "v": "1",
+        "keyId": keys.key_id,
+        "key": base64.b64encode(keys.wrap(data_key, context=context)).decode(),
+        "data": base64.b64encode(nonce + AESGCM(data_key).encrypt(nonce, plaintext.encode(), context)).decode(),
+    }
+
+
+def unseal(keys: KeyProvider, sealed: dict[str, str], *, context: bytes) -> str:
+    """Raises ValueError when the secret was sealed for another place or its key is gone."""
+    data_key = keys.unwrap(base64.b64decode(sealed["key"]), key_id=sealed["keyId"], context=context)
+    data = base64.b64decode(sealed["data"])
+    try:
+        return AESGCM(data_key).decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], context).decode()
+    except InvalidTag:
+        msg = "the secret does not belong here or was changed"
+        raise ValueError(msg) from None
+
+
+def seal_context(*, organization_id: str, table: str, column: str, row_id: str) -> bytes:
+    """Where a sealed secret belongs."""
+    return f"harborguard|{organization_id}|{table}|{column}|{row_id}".encode()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import strawberry
 from strawberry.schema.config import StrawberryConfig
 
+from schema.advisories.queries import AdvisoriesQuery
 from schema.credentials.mutations import CredentialsMutation
 from schema.credentials.queries import CredentialsQuery
 from schema.execution.documents import CachedDocuments, DocumentCache
@@ -22,7 +23,7 @@ from schema.vulnerabilities.queries import VulnerabilitiesQuery
 
 
 @strawberry.type(description="Everything that can be read.")
-class Query(ScansQuery, ImagesQuery, VulnerabilitiesQuery, OrganizationsQuery, CredentialsQuery):
+class Query(ScansQuery, ImagesQuery, VulnerabilitiesQuery, OrganizationsQuery, CredentialsQuery, AdvisoriesQuery):
     pass
 
 

@@ -16,16 +16,28 @@ from schema.vulnerabilities.records import Severity
 
 
 class AdvisoryImport(Table, table=True):
-    """One finished import. `database_date` is the newest `modified` it carried: what "up to date" means for it."""
+    """One import. Records are stored in batches, so one that was cut off shows here as unfinished and is run again."""
 
     __tablename__ = "advisory_imports"
 
     id: str = id_field()
     source: str = Field(max_length=300)  # the file's name or the URL without credentials
-    records: int
-    rejected: int
-    database_date: datetime | None = optional_time_field()
-    imported_at: datetime = time_field()
+    records: int = 0
+    rejected: int = 0
+    database_date: datetime | None = optional_time_field()  # the newest `modified` it carried
+    started_at: datetime = time_field()
+    finished_at: datetime | None = optional_time_field()
+
+
+class AdvisoryEcosystem(Table, table=True):
+    """What the store holds for one ecosystem, counted when an import ends: a scan must not count a million rows."""
+
+    __tablename__ = "advisory_ecosystems"
+
+    ecosystem: str = Field(primary_key=True, max_length=60)
+    advisories: int
+    database_date: datetime = time_field()  # the newest `modified` among them
+    updated_at: datetime = time_field()
 
 
 class Advisory(Table, table=True):

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, MetaData, String
+from sqlalchemy import JSON, Column, DateTime, Dialect, ForeignKey, MetaData, String
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
@@ -93,3 +93,8 @@ def enum_field(enum: type[StrEnum], **options: Any) -> Any:
 
 def json_field(**options: Any) -> Any:
     return Field(sa_type=JsonDocument, **options)
+
+
+def all_columns(table: type[Table]) -> list[Column[Any]]:
+    """Every column of a table, for a select that yields light rows instead of entities."""
+    return list(metadata.tables[str(table.__tablename__)].columns)

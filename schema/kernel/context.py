@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -64,6 +64,7 @@ class RequestContext:
     admitted: bool = False  # the adapter has already charged the rate limit and checked the permission
     rate_state: RateState | None = None  # the tightest budget hit so far
     response_cookies: list[tuple[str, int]] = field(default_factory=list)  # (session token, max age in seconds)
+    resolve_again: Callable[[], Awaitable[Principal | None]] | None = None
     _session: AsyncSession | None = None
     _session_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -110,6 +111,12 @@ class RequestContext:
             await self.services.relay.drain()
         except (OSError, RedisError, HarborGuardError) as error:
             log.warning("outbox.delivery_postponed", error=type(error).__name__)
+
+    async def recheck(self) -> None:
+        """Asks again who the caller is: a long stream ends when its credential is revoked. Raises UNAUTHORIZED."""
+        if self.resolve_again is not None:
+            self.principal_or_none = await self.resolve_again()
+        _ = self.principal
 
     async def charge(self, budget: RateBudget) -> None:
         """Counts one use against the caller's budget. Raises RATE_LIMITED when it is used up."""

@@ -72,6 +72,12 @@ def mutation_field(
     return cast("Callable[..., Any]", strawberry.mutation(description=description, extensions=[guard]))
 
 
+def received_field(permission: str, *, description: str) -> Callable[..., Any]:
+    """A mutation that first receives a body, which may take minutes: it opens its own, short transaction afterwards."""
+    guard = Guard(Policy(permission=permission), writes=False)
+    return cast("Callable[..., Any]", strawberry.mutation(description=description, extensions=[guard]))
+
+
 def subscription_field(permission: str, *, description: str) -> Callable[..., Any]:
     """A field of Subscription: checked when the subscription starts; a stream re-checks its caller while it runs."""
     guard = Guard(Policy(permission=permission), writes=False)
@@ -87,4 +93,13 @@ def policy_of(field: StrawberryField) -> Policy:
     raise LookupError(msg)
 
 
-__all__ = ["Guard", "Info", "Policy", "mutation_field", "policy_of", "query_field", "subscription_field"]
+__all__ = [
+    "Guard",
+    "Info",
+    "Policy",
+    "mutation_field",
+    "policy_of",
+    "query_field",
+    "received_field",
+    "subscription_field",
+]

@@ -25,6 +25,13 @@ def _parse_datetime(value: object) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
+def _parse_long(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > 2**53:
+        msg = "must be a whole number"
+        raise ValueError(msg)
+    return value
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ByteStream:
     """A request body on its way in. Only an adapter can make one, so no JSON value passes for it."""
@@ -45,7 +52,7 @@ def _no_output(_value: object) -> Any:
 
 
 Archive = NewType("Archive", object)
-DateTime = datetime
+Long = NewType("Long", int)
 
 SCALARS: dict[object, ScalarDefinition] = {
     datetime: strawberry.scalar(
@@ -54,6 +61,12 @@ SCALARS: dict[object, ScalarDefinition] = {
         specified_by_url="https://www.rfc-editor.org/rfc/rfc3339",
         serialize=iso_utc,
         parse_value=_parse_datetime,
+    ),
+    Long: strawberry.scalar(
+        name="Long",
+        description="A whole number up to 2^53, such as a size in bytes; a JSON number.",
+        serialize=int,
+        parse_value=_parse_long,
     ),
     Archive: strawberry.scalar(
         name="Archive",

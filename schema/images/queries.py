@@ -1,0 +1,51 @@
+"""Reading the catalogue."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import strawberry
+
+from schema.images import repository
+from schema.images.types import Image, ImagePage
+from schema.kernel.operations import Info, query_field
+from schema.kernel.pages import AfterCursor, PageLimit, PageMeta, PageNumber, SearchText
+from schema.kernel.pagination import page_request
+from schema.vulnerabilities.scores import Grade
+
+
+@strawberry.type
+class ImagesQuery:
+    @query_field("images:view", description="Images, latest first.")
+    async def images(
+        self,
+        info: Info,
+        page: PageNumber = None,
+        limit: PageLimit = None,
+        sort: Annotated[
+            str | None, strawberry.argument(description="name, createdAt, riskScore; default createdAt:desc.")
+        ] = None,
+        after: AfterCursor = None,
+        search: SearchText = None,
+        registry: Annotated[str | None, strawberry.argument(description="A registry's id or host.")] = None,
+        risk_score: Annotated[int | None, strawberry.argument(description="At least this risk score.")] = None,
+        grade: Annotated[list[Grade] | None, strawberry.argument(description="Any of these.")] = None,
+    ) -> ImagePage:
+        async with info.context.read() as session:
+            found = await repository.list_images(
+                session,
+                info.context.organization_id,
+                page_request(page=page, limit=limit, sort=sort, after=after),
+                registry=registry,
+                risk_score=risk_score,
+                grades=grade,
+                search=search,
+            )
+        return ImagePage(items=[Image.from_row(row) for row in found.items], meta=PageMeta.of(found.meta))
+
+    @query_field("images:view", description="One image.")
+    async def image(
+        self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="`img-…`.")]
+    ) -> Image:
+        async with info.context.read() as session:
+            return Image.from_row(await repository.get_image(session, info.context.organization_id, id))

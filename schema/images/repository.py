@@ -1,0 +1,180 @@
+"""All SQL of the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from schema.images.models import Digest, Image, Tag, Upload
+from schema.kernel.columns import all_columns
+from schema.kernel.errors import not_found
+from schema.kernel.ids import IdPrefix, new_id
+from schema.kernel.pagination import Page, PageRequest, SortOrder, fetch_page
+from schema.kernel.search import contains
+from schema.kernel.tenancy import tenant
+from schema.kernel.upsert import insert_missing
+from schema.vulnerabilities.scores import Grade
+
+_IMAGE_SORTS = {
+    "name": col(Image.name),
+    "createdAt": col(Image.created_at),
+    "riskScore": col(Image.risk_key),
+}
+_TAG_SORTS = {"name": col(Tag.name), "updatedAt": col(Tag.updated_at), "riskScore": col(Tag.risk_key)}
+
+
+async def list_images(
+    session: AsyncSession,
+    organization_id: str,
+    request: PageRequest,
+    *,
+    registry: str | None = None,
+    risk_score: int | None = None,
+    grades: Sequence[Grade] | None = None,
+    search: str | None = None,
+) -> Page[Any]:
+    """`registry` is a registry's id or host, `risk_score` the least."""
+    statement = select(*all_columns(Image)).where(tenant(Image, organization_id))
+    if registry:
+        statement = statement.where(
+            (col(Image.registry_id) == registry) | col(Image.name).startswith(f"{registry}/", autoescape=True)
+        )
+    if risk_score is not None:
+        statement = statement.where(col(Image.risk_key) >= risk_score)
+    if grades:
+        statement = statement.where(col(Image.grade).in_(grades))
+    if search:
+        statement = statement.where(contains(col(Image.name), search))
+    return await fetch_page(
+        session,
+        statement,
+        request,
+        keys=_IMAGE_SORTS,
+        default=SortOrder(column="createdAt", descending=True),
+        row_id=col(Image.id),
+    )
+
+
+async def get_image(session: AsyncSession, organization_id: str, image_id: str) -> Any:
+    statement = select(*all_columns(Image)).where(tenant(Image, organization_id), col(Image.id) == image_id)
+    row = (await session.execute(statement)).one_or_none()
+    if row is None:
+        raise not_found("Image")
+    return row
+
+
+async def list_tags(session: AsyncSession, organization_id: str, image_id: str, request: PageRequest) -> Page[Any]:
+    statement = select(*all_columns(Tag)).where(tenant(Tag, organization_id), col(Tag.image_id) == image_id)
+    return await fetch_page(
+        session,
+        statement,
+        request,
+        keys=_TAG_SORTS,
+        default=SortOrder(column="updatedAt", descending=True),
+        row_id=col(Tag.id),
+    )
+
+
+async def file_image(
+    session: AsyncSession, organization_id: str, name: str, *, registry_id: str | None, now: datetime
+) -> str:
+    """The id of the image of that name, made when it is new."""
+    await insert_missing(
+        session,
+        Image,
+        {
+            "id": new_id(IdPrefix.IMAGE),
+            "organization_id": organization_id,
+            "name": name,
+            "registry_id": registry_id,
+            "created_at": now,
+        },
+        unique=("organization_id", "name"),
+    )
+    statement = select(col(Image.id)).where(tenant(Image, organization_id), col(Image.name) == name)
+    return (await session.execute(statement)).scalar_one()
+
+
+async def file_tag(session: AsyncSession, organization_id: str, image_id: str, name: str, *, now: datetime) -> str:
+    """The id of the tag of that name, made when it is new. Its digest is known once a scan has resolved it."""
+    made = await insert_missing(
+        session,
+        Tag,
+        {
+            "id": new_id(IdPrefix.TAG),
+            "organization_id": organization_id,
+            "image_id": image_id,
+            "name": name,
+            "created_at": now,
+            "updated_at": now,
+        },
+        unique=("organization_id", "image_id", "name"),
+    )
+    if made:
+        tags = select(func.count()).where(tenant(Tag, organization_id), col(Tag.image_id) == image_id)
+        await session.execute(
+            update(Image)
+            .where(tenant(Image, organization_id), col(Image.id) == image_id)
+            .values(tag_count=tags.scalar_subquery())
+        )
+    statement = select(col(Tag.id)).where(
+        tenant(Tag, organization_id), col(Tag.image_id) == image_id, col(Tag.name) == name
+    )
+    return (await session.execute(statement)).scalar_one()
+
+
+async def file_digest(
+    session: AsyncSession,
+    organization_id: str,
+    image_id: str,
+    *,
+    digest: str,
+    platform: str,
+    size_bytes: int,
+    operating_system: str | None,
+    config: Mapping[str, Any],
+    now: datetime,
+) -> None:
+    await insert_missing(
+        session,
+        Digest,
+        {
+            "id": new_id(IdPrefix.DIGEST),
+            "organization_id": organization_id,
+            "image_id": image_id,
+            "digest": digest,
+            "platform": platform,
+            "size_bytes": size_bytes,
+            "operating_system": operating_system,
+            "config": dict(config),
+            "created_at": now,
+        },
+        unique=("organization_id", "image_id", "digest"),
+    )
+
+
+async def change_image(session: AsyncSession, organization_id: str, image_id: str, **values: Any) -> None:
+    await session.execute(
+        update(Image).where(tenant(Image, organization_id), col(Image.id) == image_id).values(**values)
+    )
+
+
+async def change_tag(session: AsyncSession, organization_id: str, tag_id: str, **values: Any) -> None:
+    await session.execute(update(Tag).where(tenant(Tag, organization_id), col(Tag.id) == tag_id).values(**values))
+
+
+async def insert_upload(session: AsyncSession, values: Mapping[str, Any]) -> None:
+    await session.execute(insert(Upload).values(**values))
+
+
+async def get_upload(session: AsyncSession, organization_id: str, upload_id: str) -> Upload:
+    statement = select(Upload).where(tenant(Upload, organization_id), col(Upload.id) == upload_id)
+    upload = (await session.execute(statement)).scalar_one_or_none()
+    if upload is None:
+        raise not_found("Upload")
+    return upload

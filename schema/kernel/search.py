@@ -1,0 +1,20 @@
+"""Free-text search as one predicate, the same on both databases."""
+
+from __future__ import annotations
+
+from sqlalchemy import ColumnElement
+
+from schema.kernel.errors import bad_request
+
+MAX_SEARCH_LENGTH = 200
+
+
+def contains(column: ColumnElement[str], text: str) -> ColumnElement[bool]:
+    """Case-insensitive substring match with the wildcards of LIKE taken literally. BAD_REQUEST over 200 characters."""
+    if len(text) > MAX_SEARCH_LENGTH:
+        message = f"search must contain at most {MAX_SEARCH_LENGTH} characters"
+        raise bad_request(message)
+    if "\x00" in text:
+        message = "search must not contain a NUL character"
+        raise bad_request(message)
+    return column.icontains(text, autoescape=True)

@@ -1,0 +1,53 @@
+"""Starting, stopping and removing scans."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import strawberry
+
+from schema.kernel.operations import Info, mutation_field
+from schema.kernel.ports import RateBudget
+from schema.scans import repository, trigger
+from schema.scans.inputs import TriggerScanInput
+from schema.scans.types import Scan
+
+TRIGGER_BUDGET = RateBudget(family="scans.create", requests=10, seconds=60)
+
+
+@strawberry.type
+class ScansMutation:
+    @mutation_field(
+        "scans:create",
+        budget=TRIGGER_BUDGET,
+        description="Queues a scan. Answers as soon as it is stored; follow it with `scanProgress`.",
+    )
+    async def trigger_scan(
+        self, info: Info, input: Annotated[TriggerScanInput, strawberry.argument(description="What to scan.")]
+    ) -> Scan:
+        context = info.context
+        async with context.write() as session:
+            scan_id = await trigger.queue_scan(
+                session, trigger.request_of(input), context.principal, ip=context.client_ip, now=context.now()
+            )
+            return Scan.from_row(await repository.get_scan(session, context.organization_id, scan_id))
+
+    @mutation_field("scans:edit", description="Stops a queued or running scan. CONFLICT when it has ended.")
+    async def cancel_scan(
+        self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="`scn-…`.")]
+    ) -> Scan:
+        context = info.context
+        async with context.write() as session:
+            await trigger.cancel_scan(session, id, context.principal, ip=context.client_ip, now=context.now())
+            row = await repository.get_scan(session, context.organization_id, id)
+        await context.services.signals.send(id)
+        return Scan.from_row(row)
+
+    @mutation_field("scans:delete", description="Removes a scan that has ended, with what it found. Returns its id.")
+    async def delete_scan(
+        self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="`scn-…`.")]
+    ) -> strawberry.ID:
+        context = info.context
+        async with context.write() as session:
+            await trigger.delete_scan(session, id, context.principal, ip=context.client_ip, now=context.now())
+        return id

@@ -1,0 +1,45 @@
+"""Reading scans."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import strawberry
+
+from schema.kernel.operations import Info, query_field
+from schema.kernel.pages import AfterCursor, PageLimit, PageNumber, SearchText
+from schema.kernel.pagination import page_request
+from schema.scans import repository
+from schema.scans.types import Scan, ScanPage, ScanStatusFilter
+
+
+@strawberry.type
+class ScansQuery:
+    @query_field("scans:view", description="Scans, latest first.")
+    async def scans(
+        self,
+        info: Info,
+        page: PageNumber = None,
+        limit: PageLimit = None,
+        sort: Annotated[
+            str | None,
+            strawberry.argument(description="scannedAt, status, compliance, riskScore; default scannedAt:desc."),
+        ] = None,
+        after: AfterCursor = None,
+        search: SearchText = None,
+        status: Annotated[list[ScanStatusFilter] | None, strawberry.argument(description="Any of these.")] = None,
+    ) -> ScanPage:
+        async with info.context.read() as session:
+            found = await repository.list_scans(
+                session,
+                info.context.organization_id,
+                page_request(page=page, limit=limit, sort=sort, after=after),
+                statuses=[wanted.status for wanted in status] if status else None,
+                search=search,
+            )
+        return ScanPage.of(found)
+
+    @query_field("scans:view", description="One scan.")
+    async def scan(self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="`scn-…`.")]) -> Scan:
+        async with info.context.read() as session:
+            return Scan.from_row(await repository.get_scan(session, info.context.organization_id, id))

@@ -1,0 +1,215 @@
+"""All SQL of scans, their engine runs, logs and inventories."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, delete, func, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from schema.dependencies.models import Layer, Package
+from schema.dependencies.records import PackageType
+from schema.kernel.columns import all_columns
+from schema.kernel.errors import not_found
+from schema.kernel.pagination import Page, PageRequest, SortOrder, fetch_page
+from schema.kernel.search import contains
+from schema.kernel.tenancy import tenant
+from schema.scans.models import Engine, EngineOutput, EngineRun, EngineRunStatus, Scan, ScanLog, ScanStatus
+
+MAX_LOG_LINES = 1_000
+_SORTS = {
+    "scannedAt": col(Scan.ordered_at),
+    "status": col(Scan.status),
+    "compliance": col(Scan.grade_key),
+    "riskScore": col(Scan.risk_key),
+}
+_LATEST_FIRST = SortOrder(column="scannedAt", descending=True)
+
+
+def _scans(organization_id: str) -> Select[Any]:
+    return select(*all_columns(Scan)).where(tenant(Scan, organization_id))
+
+
+async def list_scans(
+    session: AsyncSession,
+    organization_id: str,
+    request: PageRequest,
+    *,
+    statuses: Sequence[ScanStatus] | None = None,
+    search: str | None = None,
+) -> Page[Any]:
+    """`search` looks in the reference and the digest."""
+    statement = _scans(organization_id)
+    if statuses:
+        statement = statement.where(col(Scan.status).in_(statuses))
+    if search:
+        statement = statement.where(
+            or_(contains(col(Scan.reference), search), contains(func.coalesce(col(Scan.digest), ""), search))
+        )
+    return await fetch_page(session, statement, request, keys=_SORTS, default=_LATEST_FIRST, row_id=col(Scan.id))
+
+
+async def get_scan(session: AsyncSession, organization_id: str, scan_id: str) -> Any:
+    row = (await session.execute(_scans(organization_id).where(col(Scan.id) == scan_id))).one_or_none()
+    if row is None:
+        raise not_found("Scan")
+    return row
+
+
+async def change_scan(session: AsyncSession, organization_id: str, scan_id: str, **values: Any) -> None:
+    await session.execute(update(Scan).where(tenant(Scan, organization_id), col(Scan.id) == scan_id).values(**values))
+
+
+async def engine_runs(session: AsyncSession, organization_id: str, scan_id: str) -> Sequence[EngineRun]:
+    statement = select(EngineRun).where(tenant(EngineRun, organization_id), col(EngineRun.scan_id) == scan_id)
+    return (await session.execute(statement.order_by(col(EngineRun.id)))).scalars().all()
+
+
+async def change_engine_run(
+    session: AsyncSession, organization_id: str, scan_id: str, engine: Engine, **values: Any
+) -> None:
+    await session.execute(
+        update(EngineRun)
+        .where(tenant(EngineRun, organization_id), col(EngineRun.scan_id) == scan_id, col(EngineRun.engine) == engine)
+        .values(**values)
+    )
+
+
+async def engine_run_id(session: AsyncSession, organization_id: str, scan_id: str, engine: Engine) -> str:
+    statement = select(col(EngineRun.id)).where(
+        tenant(EngineRun, organization_id), col(EngineRun.scan_id) == scan_id, col(EngineRun.engine) == engine
+    )
+    return (await session.execute(statement)).scalar_one()
+
+
+async def list_packages(
+    session: AsyncSession,
+    organization_id: str,
+    scan_id: str,
+    request: PageRequest,
+    *,
+    types: Sequence[PackageType] | None = None,
+    search: str | None = None,
+) -> Page[Any]:
+    statement = select(*all_columns(Package)).where(tenant(Package, organization_id), col(Package.scan_id) == scan_id)
+    if types:
+        statement = statement.where(col(Package.type).in_(types))
+    if search:
+        statement = statement.where(or_(contains(col(Package.name), search), contains(col(Package.purl), search)))
+    return await fetch_page(
+        session,
+        statement,
+        request,
+        keys={"name": col(Package.name)},
+        default=SortOrder(column="name", descending=False),
+        row_id=col(Package.id),
+    )
+
+
+async def layers(session: AsyncSession, organization_id: str, scan_id: str) -> Sequence[Layer]:
+    statement = select(Layer).where(tenant(Layer, organization_id), col(Layer.scan_id) == scan_id)
+    return (await session.execute(statement.order_by(col(Layer.index)))).scalars().all()
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    media_type: str
+    content: str
+
+
+async def engine_output(session: AsyncSession, organization_id: str, scan_id: str, engine: Engine) -> Output:
+    statement = (
+        select(col(EngineOutput.media_type), col(EngineOutput.content))
+        .join(EngineRun, col(EngineRun.id) == col(EngineOutput.engine_run_id))
+        .where(
+            tenant(EngineOutput, organization_id), col(EngineRun.scan_id) == scan_id, col(EngineRun.engine) == engine
+        )
+    )
+    row = (await session.execute(statement)).one_or_none()
+    if row is None:
+        raise not_found("Engine output")
+    return Output(row.media_type, zlib.decompress(row.content).decode(errors="replace"))
+
+
+async def keep_engine_output(
+    session: AsyncSession, organization_id: str, engine_run_id: str, content: bytes, *, media_type: str
+) -> None:
+    await session.execute(
+        insert(EngineOutput).values(
+            organization_id=organization_id,
+            engine_run_id=engine_run_id,
+            media_type=media_type,
+            content=zlib.compress(content),
+        )
+    )
+
+
+async def log_lines(session: AsyncSession, organization_id: str, scan_id: str, *, after: int) -> Sequence[ScanLog]:
+    statement = (
+        select(ScanLog)
+        .where(tenant(ScanLog, organization_id), col(ScanLog.scan_id) == scan_id, col(ScanLog.sequence) > after)
+        .order_by(col(ScanLog.sequence))
+        .limit(MAX_LOG_LINES)
+    )
+    return (await session.execute(statement)).scalars().all()
+
+
+async def last_log_message(session: AsyncSession, organization_id: str, scan_id: str) -> str | None:
+    statement = (
+        select(col(ScanLog.message))
+        .where(tenant(ScanLog, organization_id), col(ScanLog.scan_id) == scan_id)
+        .order_by(col(ScanLog.sequence).desc())
+        .limit(1)
+    )
+    return (await session.execute(statement)).scalar_one_or_none()
+
+
+async def write_log(
+    session: AsyncSession, organization_id: str, scan_id: str, message: str, *, now: datetime, level: str = "info"
+) -> None:
+    """Adds a line. Only the worker that holds the scan's lease writes, so the next number is free."""
+    last = (
+        await session.execute(
+            select(func.max(col(ScanLog.sequence))).where(
+                tenant(ScanLog, organization_id), col(ScanLog.scan_id) == scan_id
+            )
+        )
+    ).scalar_one()
+    await session.execute(
+        insert(ScanLog).values(
+            organization_id=organization_id,
+            scan_id=scan_id,
+            sequence=(last or 0) + 1,
+            at=now,
+            level=level,
+            message=message[:2000],
+        )
+    )
+
+
+async def insert_scan(session: AsyncSession, values: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> None:
+    await session.execute(insert(Scan).values(**values))
+    await session.execute(insert(EngineRun), list(runs))
+
+
+async def skip_open_runs(session: AsyncSession, organization_id: str, scan_id: str, message: str) -> None:
+    """Engines of a scan that ended without them: nobody will answer for them any more."""
+    await session.execute(
+        update(EngineRun)
+        .where(
+            tenant(EngineRun, organization_id),
+            col(EngineRun.scan_id) == scan_id,
+            col(EngineRun.status).in_((EngineRunStatus.QUEUED, EngineRunStatus.RUNNING)),
+        )
+        .values(status=EngineRunStatus.SKIPPED, message=message)
+    )
+
+
+async def delete_scan_row(session: AsyncSession, organization_id: str, scan_id: str) -> None:
+    """With everything that hangs off the scan; vulnerabilities stay, for other scans saw them too."""
+    await session.execute(delete(Scan).where(tenant(Scan, organization_id), col(Scan.id) == scan_id))

@@ -1,0 +1,183 @@
+"""Starting, stopping and removing scans: the rules around the rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from schema.audit.repository import record
+from schema.images.reference import ImageReference
+from schema.images.repository import file_image, file_tag, get_upload
+from schema.jobs.models import JobKind, JobState
+from schema.jobs.repository import queue_job, request_cancel
+from schema.kernel.errors import conflict
+from schema.kernel.ids import IdPrefix, new_id
+from schema.kernel.principal import Principal
+from schema.registries.repository import find_registry
+from schema.scans import repository
+from schema.scans.inputs import TriggerScanInput
+from schema.scans.models import ACTIVE, Engine, EngineRunStatus, ScanOrigin, ScanPhase, ScanStatus, SourceKind
+
+DEFAULT_PLATFORM = "linux/amd64"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanRequest:
+    """A scan somebody wants. `path` is a file or directory on this machine and only the command line sets it."""
+
+    image: str
+    scanners: tuple[Engine, ...]
+    registry_id: str | None = None
+    upload_id: str | None = None
+    path: str | None = None
+    platform: str | None = None
+    priority: int = 0
+    force: bool = False
+
+
+def request_of(given: TriggerScanInput) -> ScanRequest:
+    return ScanRequest(
+        image=given.image,
+        scanners=tuple(dict.fromkeys(given.scanners)),
+        registry_id=given.registry_id,
+        upload_id=given.upload_id,
+        platform=given.platform,
+        priority=given.priority or 0,
+        force=bool(given.force),
+    )
+
+
+async def queue_scan(
+    session: AsyncSession, request: ScanRequest, principal: Principal, *, now: datetime, ip: str | None = None
+) -> str:
+    """Stores the scan, its engine runs, its job, its audit row and its wake-up in one transaction. Returns its id."""
+    organization_id = principal.organization_id
+    reference = ImageReference.parse(request.image).with_defaults()
+    kind, source, registry_id = await _source(session, organization_id, request, reference)
+    image_id = await file_image(session, organization_id, reference.name, registry_id=registry_id, now=now)
+    tag_id = None
+    if reference.tag is not None:
+        tag_id = await file_tag(session, organization_id, image_id, reference.tag, now=now)
+    scan_id = new_id(IdPrefix.SCAN)
+    await repository.insert_scan(
+        session,
+        {
+            "id": scan_id,
+            "organization_id": organization_id,
+            "image_id": image_id,
+            "tag_id": tag_id,
+            "reference": str(reference),
+            "digest": reference.digest,
+            "platform": request.platform or DEFAULT_PLATFORM,
+            "scanners": [engine.value for engine in request.scanners],
+            "origin": ScanOrigin.CLOUD,
+            "source_kind": kind,
+            "source": source,
+            "status": ScanStatus.QUEUED,
+            "phase": ScanPhase.QUEUED,
+            "priority": request.priority,
+            "force": request.force,
+            "requested_by": f"{principal.actor_kind}:{principal.actor_id}",
+            "created_at": now,
+            "ordered_at": now,
+        },
+        [
+            {
+                "id": new_id(IdPrefix.ENGINE_RUN),
+                "organization_id": organization_id,
+                "scan_id": scan_id,
+                "engine": engine,
+                "status": EngineRunStatus.QUEUED,
+            }
+            for engine in request.scanners
+        ],
+    )
+    await repository.write_log(session, organization_id, scan_id, f"Scan of {reference} queued", now=now)
+    await queue_job(session, organization_id, kind=JobKind.SCAN, subject_id=scan_id, priority=request.priority, now=now)
+    await record(
+        session,
+        organization_id=organization_id,
+        actor=principal.actor_id,
+        action="scan.triggered",
+        target=f"scan:{scan_id}",
+        ip=ip,
+        details={"image": str(reference), "scanners": [engine.value for engine in request.scanners]},
+        now=now,
+    )
+    return scan_id
+
+
+async def _source(
+    session: AsyncSession, organization_id: str, request: ScanRequest, reference: ImageReference
+) -> tuple[SourceKind, str | None, str | None]:
+    """(kind, source, registry id) of the image's bytes. NOT_FOUND for a registry or upload that is not the caller's."""
+    if request.path is not None:
+        return SourceKind.PATH, request.path, None
+    if request.upload_id is not None:
+        upload = await get_upload(session, organization_id, request.upload_id)
+        return SourceKind.UPLOAD, upload.id, None
+    registry_id = await find_registry(
+        session, organization_id, registry_id=request.registry_id, host=reference.registry
+    )
+    return SourceKind.REGISTRY, registry_id, registry_id
+
+
+async def cancel_scan(
+    session: AsyncSession, scan_id: str, principal: Principal, *, now: datetime, ip: str | None = None
+) -> None:
+    """A queued scan ends now; a running one ends when its worker has stopped the engines. CONFLICT when it has ended."""
+    organization_id = principal.organization_id
+    scan = await repository.get_scan(session, organization_id, scan_id)
+    if scan.status not in ACTIVE:
+        raise conflict(f"The scan is {scan.status}; only a queued or running scan can be cancelled")
+    state = await request_cancel(session, organization_id, scan_id, now=now)
+    if state is JobState.CANCELLED:
+        await end_cancelled(session, organization_id, scan_id, now=now)
+    else:
+        await repository.write_log(session, organization_id, scan_id, "Cancellation requested", now=now)
+    await record(
+        session,
+        organization_id=organization_id,
+        actor=principal.actor_id,
+        action="scan.cancelled",
+        target=f"scan:{scan_id}",
+        ip=ip,
+        now=now,
+    )
+
+
+async def end_cancelled(session: AsyncSession, organization_id: str, scan_id: str, *, now: datetime) -> None:
+    await repository.change_scan(
+        session,
+        organization_id,
+        scan_id,
+        status=ScanStatus.CANCELLED,
+        phase=ScanPhase.DONE,
+        scanned_at=now,
+        ordered_at=now,
+    )
+    await repository.skip_open_runs(session, organization_id, scan_id, "The scan was cancelled")
+    await repository.write_log(session, organization_id, scan_id, "Scan cancelled", now=now)
+
+
+async def delete_scan(
+    session: AsyncSession, scan_id: str, principal: Principal, *, now: datetime, ip: str | None = None
+) -> None:
+    """CONFLICT while the scan is queued or running: cancel it first."""
+    organization_id = principal.organization_id
+    scan = await repository.get_scan(session, organization_id, scan_id)
+    if scan.status in ACTIVE:
+        raise conflict(f"The scan is {scan.status}; cancel it before deleting it")
+    await repository.delete_scan_row(session, organization_id, scan_id)
+    await record(
+        session,
+        organization_id=organization_id,
+        actor=principal.actor_id,
+        action="scan.deleted",
+        target=f"scan:{scan_id}",
+        ip=ip,
+        details={"image": scan.reference},
+        now=now,
+    )

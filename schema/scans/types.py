@@ -1,0 +1,405 @@
+"""Scans as the schema shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import Enum
+from typing import Annotated, Any
+
+import strawberry
+
+from schema.dependencies.models import Layer as LayerRow
+from schema.dependencies.records import PackageType
+from schema.kernel.operations import Info
+from schema.kernel.pages import AfterCursor, PageLimit, PageMeta, PageNumber, SearchText
+from schema.kernel.pagination import Page, page_request
+from schema.kernel.scalars import Long
+from schema.scans import repository
+from schema.scans.failures import FailureCode
+from schema.scans.models import Engine, EngineRunStatus, ScanOrigin, ScanPhase, ScanStatus
+from schema.vulnerabilities.models import TriageStatus
+from schema.vulnerabilities.records import Severity
+from schema.vulnerabilities.repository import list_findings
+from schema.vulnerabilities.scores import Grade
+from schema.vulnerabilities.types import SeverityCounts, VulnerablePackage
+
+strawberry.enum(Engine, description="The six engines. Who answered for one is its run's `provider`.")
+strawberry.enum(EngineRunStatus, description="How an engine's run stands.")
+strawberry.enum(ScanStatus, description="How a scan stands.")
+strawberry.enum(ScanPhase, description="What a running scan is doing.")
+strawberry.enum(ScanOrigin, description="Who scanned: our workers, or a sensor.")
+strawberry.enum(FailureCode, description="Why a scan failed.")
+
+
+@strawberry.enum(description="Status filter; PENDING means QUEUED and COMPLETED means COMPLETE.")
+class ScanStatusFilter(Enum):
+    QUEUED = "QUEUED"
+    IN_PROGRESS = "IN_PROGRESS"
+    COMPLETE = "COMPLETE"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    PENDING = "PENDING"
+    COMPLETED = "COMPLETED"
+
+    @property
+    def status(self) -> ScanStatus:
+        alias = {"PENDING": ScanStatus.QUEUED, "COMPLETED": ScanStatus.COMPLETE}
+        return alias.get(self.value) or ScanStatus(self.value)
+
+
+@strawberry.type(description="How many packages of an ecosystem were found, and what advisory data there was for them.")
+class EcosystemCoverage:
+    ecosystem: str = strawberry.field(description="As OSV names it: `Debian:12`, `PyPI`, `npm`.")
+    packages: int = strawberry.field(description="Packages found.")
+    advisories: int = strawberry.field(description="Advisories held for this ecosystem; 0 means nothing can be said.")
+    covered: bool = strawberry.field(description="Whether there was data to judge these packages by.")
+
+
+@strawberry.type(description="One requested engine of one scan.")
+class EngineRun:
+    engine: Engine = strawberry.field(description="The engine asked for.")
+    status: EngineRunStatus = strawberry.field(description="How its run ended, or stands.")
+    provider: str | None = strawberry.field(description="Who answered: `native 0.1.0`, `syft 1.18.1`; null: nobody.")
+    message: str | None = strawberry.field(description="Why it was skipped or failed, or who stood in for it.")
+    database_date: datetime | None = strawberry.field(description="Date of the advisory data it used.")
+    coverage: list[EcosystemCoverage] = strawberry.field(description="What it could judge, by ecosystem.")
+    finding_count: int = strawberry.field(description="Findings it reported.")
+    package_count: int = strawberry.field(description="Packages it reported.")
+    started_at: datetime | None = strawberry.field(description="When it began.")
+    duration_ms: int | None = strawberry.field(description="How long it took, in milliseconds.")
+
+    @classmethod
+    def from_row(cls, row: Any) -> EngineRun:
+        return cls(
+            engine=row.engine,
+            status=row.status,
+            provider=row.provider,
+            message=row.message,
+            database_date=row.database_date,
+            coverage=[EcosystemCoverage(**entry) for entry in row.coverage],
+            finding_count=row.finding_count,
+            package_count=row.package_count,
+            started_at=row.started_at,
+            duration_ms=row.duration_ms,
+        )
+
+
+@strawberry.type(description="What a provider printed, as evidence.")
+class EngineOutput:
+    media_type: str = strawberry.field(description="Usually `application/json`.")
+    content: str = strawberry.field(description="The output.")
+
+
+@strawberry.type(description="A vulnerability as one scan saw it.")
+class Finding:
+    id: strawberry.ID = strawberry.field(description="`fnd-…`.")
+    vulnerability_id: strawberry.ID = strawberry.field(description="The vulnerability it is a sighting of.")
+    cve_id: str = strawberry.field(description="The flaw's id.")
+    aliases: list[str] = strawberry.field(description="Its other ids.")
+    title: str = strawberry.field(description="One line on what it is.")
+    severity: Severity = strawberry.field(description="Severity.")
+    cvss: float | None = strawberry.field(description="CVSS base score, 0.0-10.0.")
+    cvss_vectors: list[str] = strawberry.field(description="CVSS vectors.")
+    package: VulnerablePackage = strawberry.field(description="Where the flaw is.")
+    fixed_versions: list[str] = strawberry.field(description="Versions that fix it, nearest first.")
+    fixable: bool = strawberry.field(description="Whether a fixed version exists.")
+    status: TriageStatus = strawberry.field(description="Triage status of the vulnerability.")
+    sources: list[str] = strawberry.field(description="Providers that reported it in this scan, each once.")
+    agreement: int = strawberry.field(description="How many distinct providers reported it.")
+    engines: list[str] = strawberry.field(description="Requested engines those providers answered for.")
+    path: str = strawberry.field(description="File in the image that proves the package.")
+    layer_digest: str = strawberry.field(description="Diff id of the layer that put it there.")
+    layer_index: int = strawberry.field(description="0 is the lowest layer.")
+
+    @classmethod
+    def from_row(cls, row: Any) -> Finding:
+        return cls(
+            id=strawberry.ID(row.id),
+            vulnerability_id=strawberry.ID(row.vulnerability_id),
+            cve_id=row.cve_id,
+            aliases=row.aliases,
+            title=row.title,
+            severity=row.severity,
+            cvss=row.cvss,
+            cvss_vectors=row.cvss_vectors,
+            package=VulnerablePackage(name=row.package_name, version=row.package_version, type=row.package_type),
+            fixed_versions=row.fixed_versions,
+            fixable=row.fixable,
+            status=row.status,
+            sources=row.sources,
+            agreement=len(row.sources),
+            engines=row.engines,
+            path=row.path,
+            layer_digest=row.layer_digest,
+            layer_index=row.layer_index,
+        )
+
+
+@strawberry.type(description="A page of findings.")
+class FindingPage:
+    items: list[Finding] = strawberry.field(description="The rows.")
+    meta: PageMeta = strawberry.field(description="Where the page stands.")
+
+
+@strawberry.type(description="A package of a scanned image.")
+class Package:
+    id: strawberry.ID = strawberry.field(description="`pkg-…`.")
+    name: str = strawberry.field(description="Name.")
+    version: str = strawberry.field(description="Version.")
+    type: PackageType = strawberry.field(description="Kind of package.")
+    ecosystem: str | None = strawberry.field(description="OSV ecosystem its advisories are filed under.")
+    source_name: str = strawberry.field(description="Source package a distribution's advisories name.")
+    source_version: str = strawberry.field(description="Version of that source package.")
+    purl: str = strawberry.field(description="Package URL.")
+    licenses: list[str] = strawberry.field(description="Licences, SPDX ids where known.")
+    architecture: str | None = strawberry.field(description="Architecture, where the database states one.")
+    path: str = strawberry.field(description="File in the image that proves it.")
+    layer_digest: str = strawberry.field(description="Diff id of the layer that put it there.")
+    layer_index: int = strawberry.field(description="0 is the lowest layer.")
+    sources: list[str] = strawberry.field(description="Providers that reported it.")
+
+    @classmethod
+    def from_row(cls, row: Any) -> Package:
+        return cls(
+            id=strawberry.ID(row.id),
+            name=row.name,
+            version=row.version,
+            type=row.type,
+            ecosystem=row.ecosystem,
+            source_name=row.source_name,
+            source_version=row.source_version,
+            purl=row.purl,
+            licenses=row.licenses,
+            architecture=row.architecture,
+            path=row.path,
+            layer_digest=row.layer_digest,
+            layer_index=row.layer_index,
+            sources=row.sources,
+        )
+
+
+@strawberry.type(description="A page of packages.")
+class PackagePage:
+    items: list[Package] = strawberry.field(description="The rows.")
+    meta: PageMeta = strawberry.field(description="Where the page stands.")
+
+
+@strawberry.type(description="One layer of a scanned image, lowest first.")
+class Layer:
+    index: int = strawberry.field(description="0 is the lowest layer.")
+    digest: str = strawberry.field(description="Digest of the blob as stored.")
+    diff_id: str = strawberry.field(description="Digest of the uncompressed layer.")
+    size_bytes: Long = strawberry.field(description="Bytes as stored.")
+    diff_size_bytes: Long = strawberry.field(description="Bytes unpacked.")
+    file_count: int = strawberry.field(description="Files and links it holds.")
+    created_by: str = strawberry.field(description="The build step, as the image's history tells it.")
+
+    @classmethod
+    def from_row(cls, row: LayerRow) -> Layer:
+        return cls(
+            index=row.index,
+            digest=row.digest,
+            diff_id=row.diff_id,
+            size_bytes=Long(row.size_bytes),
+            diff_size_bytes=Long(row.diff_size_bytes),
+            file_count=row.file_count,
+            created_by=row.created_by,
+        )
+
+
+@strawberry.type(description="A line of a scan's log.")
+class ScanLogLine:
+    sequence: int = strawberry.field(description="Number of the line, from 1.")
+    at: datetime = strawberry.field(description="When.")
+    level: str = strawberry.field(description="info, warning or error.")
+    message: str = strawberry.field(description="What happened.")
+
+
+@strawberry.type(description="One run of engines over one image.")
+class Scan:
+    id: strawberry.ID = strawberry.field(description="`scn-…`.")
+    image: str = strawberry.field(description="The reference that is scanned, in full.")
+    image_id: strawberry.ID = strawberry.field(description="The image in the catalogue.")
+    tag_id: strawberry.ID | None = strawberry.field(description="The tag in the catalogue; null for a digest.")
+    digest: str | None = strawberry.field(description="Manifest digest captured when the image was fetched.")
+    platform: str | None = strawberry.field(description="Platform, like `linux/amd64`.")
+    scanners: list[Engine] = strawberry.field(description="Engines asked for.")
+    origin: ScanOrigin = strawberry.field(description="Who scans.")
+    status: ScanStatus = strawberry.field(description="How it stands.")
+    phase: ScanPhase = strawberry.field(description="What it is doing.")
+    progress: int = strawberry.field(description="0-100 over the whole scan.")
+    partial: bool = strawberry.field(description="Complete, though some engine failed.")
+    priority: int = strawberry.field(description="-10 to 10; higher runs first.")
+    grade: Grade | None = strawberry.field(description="A-D; null while, or when, it cannot be judged.")
+    grade_reason: str | None = strawberry.field(description="Why there is no grade.")
+    risk_score: int | None = strawberry.field(description="0-100; null without a grade's evidence.")
+    counts: SeverityCounts = strawberry.field(description="Open findings by severity.")
+    fixable: int = strawberry.field(description="Findings with a fixed version.")
+    kev: int = strawberry.field(description="Findings known to be exploited.")
+    package_count: int = strawberry.field(description="Packages found.")
+    failure_code: FailureCode | None = strawberry.field(description="Why it failed, for programs.")
+    failure_reason: str | None = strawberry.field(description="Why it failed, for people.")
+    duration_ms: int | None = strawberry.field(description="From start to end, in milliseconds.")
+    requested_by: str = strawberry.field(description="Who asked: kind and id of the actor.")
+    created_at: datetime = strawberry.field(description="When it was asked for.")
+    started_at: datetime | None = strawberry.field(description="When a worker began.")
+    scanned_at: datetime | None = strawberry.field(description="When it ended.")
+
+    @classmethod
+    def from_row(cls, row: Any) -> Scan:
+        return cls(
+            id=strawberry.ID(row.id),
+            image=row.reference,
+            image_id=strawberry.ID(row.image_id),
+            tag_id=None if row.tag_id is None else strawberry.ID(row.tag_id),
+            digest=row.digest,
+            platform=row.platform,
+            scanners=[Engine(name) for name in row.scanners],
+            origin=row.origin,
+            status=row.status,
+            phase=row.phase,
+            progress=row.progress,
+            partial=row.partial,
+            priority=row.priority,
+            grade=row.grade,
+            grade_reason=row.grade_reason,
+            risk_score=row.risk_score,
+            counts=SeverityCounts.from_row(row),
+            fixable=row.fixable,
+            kev=row.kev,
+            package_count=row.package_count,
+            failure_code=row.failure_code,
+            failure_reason=row.failure_reason,
+            duration_ms=row.duration_ms,
+            requested_by=row.requested_by,
+            created_at=row.created_at,
+            started_at=row.started_at,
+            scanned_at=row.scanned_at,
+        )
+
+    @strawberry.field(description="The requested engines, in request order.")
+    async def engines(self, info: Info) -> list[EngineRun]:
+        async with info.context.read() as session:
+            rows = await repository.engine_runs(session, info.context.organization_id, self.id)
+        order = {engine: position for position, engine in enumerate(self.scanners)}
+        return [EngineRun.from_row(row) for row in sorted(rows, key=lambda row: order[row.engine])]
+
+    @strawberry.field(description="What the scan found, worst first.")
+    async def findings(
+        self,
+        info: Info,
+        page: PageNumber = None,
+        limit: PageLimit = None,
+        sort: Annotated[str | None, strawberry.argument(description="severity; default severity:desc.")] = None,
+        after: AfterCursor = None,
+        search: SearchText = None,
+        severity: Annotated[list[Severity] | None, strawberry.argument(description="Any of these.")] = None,
+        fixable: Annotated[bool | None, strawberry.argument(description="Only with, or without, a fix.")] = None,
+    ) -> FindingPage:
+        info.context.principal.require("vulnerabilities:view")
+        async with info.context.read() as session:
+            found: Page[Any] = await list_findings(
+                session,
+                info.context.organization_id,
+                self.id,
+                page_request(page=page, limit=limit, sort=sort, after=after),
+                severities=severity,
+                fixable=fixable,
+                search=search,
+            )
+        return FindingPage(items=[Finding.from_row(row) for row in found.items], meta=PageMeta.of(found.meta))
+
+    @strawberry.field(description="What the image consists of, by name.")
+    async def packages(
+        self,
+        info: Info,
+        page: PageNumber = None,
+        limit: PageLimit = None,
+        sort: Annotated[str | None, strawberry.argument(description="name; default name:asc.")] = None,
+        after: AfterCursor = None,
+        search: SearchText = None,
+        type: Annotated[list[PackageType] | None, strawberry.argument(description="Any of these.")] = None,
+    ) -> PackagePage:
+        async with info.context.read() as session:
+            found = await repository.list_packages(
+                session,
+                info.context.organization_id,
+                self.id,
+                page_request(page=page, limit=limit, sort=sort, after=after),
+                types=type,
+                search=search,
+            )
+        return PackagePage(items=[Package.from_row(row) for row in found.items], meta=PageMeta.of(found.meta))
+
+    @strawberry.field(description="The image's layers, lowest first.")
+    async def layers(self, info: Info) -> list[Layer]:
+        async with info.context.read() as session:
+            rows = await repository.layers(session, info.context.organization_id, self.id)
+        return [Layer.from_row(row) for row in rows]
+
+    @strawberry.field(description="The log, oldest first, at most 1,000 lines.")
+    async def logs(
+        self,
+        info: Info,
+        after: Annotated[int | None, strawberry.argument(description="Only lines after this sequence number.")] = None,
+    ) -> list[ScanLogLine]:
+        async with info.context.read() as session:
+            rows = await repository.log_lines(session, info.context.organization_id, self.id, after=after or 0)
+        return [ScanLogLine(sequence=row.sequence, at=row.at, level=row.level, message=row.message) for row in rows]
+
+    @strawberry.field(description="What the provider of an engine printed. NOT_FOUND when it printed nothing.")
+    async def engine_output(
+        self, info: Info, engine: Annotated[Engine, strawberry.argument(description="A requested engine.")]
+    ) -> EngineOutput:
+        async with info.context.read() as session:
+            output = await repository.engine_output(session, info.context.organization_id, self.id, engine)
+        return EngineOutput(media_type=output.media_type, content=output.content)
+
+
+@strawberry.type(description="A page of scans.")
+class ScanPage:
+    items: list[Scan] = strawberry.field(description="The rows.")
+    meta: PageMeta = strawberry.field(description="Where the page stands.")
+
+    @classmethod
+    def of(cls, page: Page[Any]) -> ScanPage:
+        return cls(items=[Scan.from_row(row) for row in page.items], meta=PageMeta.of(page.meta))
+
+
+@strawberry.type(description="How an engine of a running scan stands.")
+class EngineProgress:
+    engine: Engine = strawberry.field(description="The engine.")
+    status: EngineRunStatus = strawberry.field(description="How it stands.")
+    provider: str | None = strawberry.field(description="Who answers.")
+    message: str | None = strawberry.field(description="Why it was skipped or failed, or who stands in.")
+
+
+@strawberry.type(description="A scan's state at one moment; the last one of a stream is final.")
+class ScanProgress:
+    id: strawberry.ID = strawberry.field(description="The scan.")
+    status: ScanStatus = strawberry.field(description="How it stands.")
+    phase: ScanPhase = strawberry.field(description="What it is doing.")
+    progress: int = strawberry.field(description="0-100.")
+    message: str | None = strawberry.field(description="The latest line of its log.")
+    engines: list[EngineProgress] = strawberry.field(description="The engines.")
+    grade: Grade | None = strawberry.field(description="The grade, once there is one.")
+    risk_score: int | None = strawberry.field(description="0-100, once there is one.")
+    failure_reason: str | None = strawberry.field(description="Why it failed.")
+
+    @classmethod
+    def of(cls, scan: Any, runs: Sequence[Any], message: str | None) -> ScanProgress:
+        return cls(
+            id=strawberry.ID(scan.id),
+            status=scan.status,
+            phase=scan.phase,
+            progress=scan.progress,
+            message=message,
+            engines=[
+                EngineProgress(engine=run.engine, status=run.status, provider=run.provider, message=run.message)
+                for run in runs
+            ],
+            grade=scan.grade,
+            risk_score=scan.risk_score,
+            failure_reason=scan.failure_reason,
+        )

@@ -1,0 +1,64 @@
+"""Reading vulnerabilities."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import strawberry
+
+from schema.kernel.operations import Info, query_field
+from schema.kernel.pages import AfterCursor, PageLimit, PageNumber, SearchText
+from schema.kernel.pagination import page_request
+from schema.vulnerabilities import repository
+from schema.vulnerabilities.models import TriageStatus
+from schema.vulnerabilities.records import Severity
+from schema.vulnerabilities.types import ScannerFilter, VulnerabilityDetail, VulnerabilityPage
+
+
+@strawberry.type
+class VulnerabilitiesQuery:
+    @query_field("vulnerabilities:view", description="Vulnerabilities of all images, worst first.")
+    async def vulnerabilities(
+        self,
+        info: Info,
+        page: PageNumber = None,
+        limit: PageLimit = None,
+        sort: Annotated[
+            str | None,
+            strawberry.argument(description="severity, cveId, detectedAt, cvss, triageStatus; default severity:desc."),
+        ] = None,
+        after: AfterCursor = None,
+        search: SearchText = None,
+        severity: Annotated[list[Severity] | None, strawberry.argument(description="Any of these.")] = None,
+        status: Annotated[list[TriageStatus] | None, strawberry.argument(description="Any of these.")] = None,
+        scanner: Annotated[
+            ScannerFilter | None, strawberry.argument(description="Reported by this tool itself, or by `native`.")
+        ] = None,
+        image: Annotated[str | None, strawberry.argument(description="An image's id or exact name.")] = None,
+        package: Annotated[str | None, strawberry.argument(description="Exact name of the package.")] = None,
+        cve_id: Annotated[str | None, strawberry.argument(description="Exact id of the flaw.")] = None,
+    ) -> VulnerabilityPage:
+        async with info.context.read() as session:
+            found = await repository.list_vulnerabilities(
+                session,
+                info.context.organization_id,
+                page_request(page=page, limit=limit, sort=sort, after=after),
+                severities=severity,
+                statuses=status,
+                scanner=scanner.value if scanner else None,
+                image=image,
+                package=package,
+                cve_id=cve_id,
+                search=search,
+            )
+        return VulnerabilityPage.of(found)
+
+    @query_field("vulnerabilities:view", description="One vulnerability with its evidence.")
+    async def vulnerability(
+        self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="`vuln-…`.")]
+    ) -> VulnerabilityDetail:
+        async with info.context.read() as session:
+            row = await repository.get_vulnerability(session, info.context.organization_id, id)
+            advisories = await repository.advisories_of(session, row.advisory_ids)
+            sightings = await repository.latest_sightings(session, info.context.organization_id, id)
+        return VulnerabilityDetail.of(row, advisories, sightings)

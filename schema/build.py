@@ -10,6 +10,7 @@ from schema.credentials.mutations import CredentialsMutation
 from schema.credentials.queries import CredentialsQuery
 from schema.execution.documents import CachedDocuments, DocumentCache
 from schema.execution.errors import PresentErrors
+from schema.execution.executor import DocumentExecutor
 from schema.images.mutations import ImagesMutation
 from schema.images.queries import ImagesQuery
 from schema.kernel.operations import policy_of
@@ -45,6 +46,7 @@ def build_schema() -> tuple[strawberry.Schema, DocumentCache]:
         mutation=Mutation,
         subscription=Subscription,
         extensions=[lambda: CachedDocuments(cache), PresentErrors],
+        execution_context_class=DocumentExecutor,
         config=StrawberryConfig(scalar_map=SCALARS, auto_camel_case=True),
     )
     for root in (Query, Mutation, Subscription):

@@ -10,19 +10,26 @@ from hashlib import sha256
 from graphql import (
     ASTValidationRule,
     DocumentNode,
+    FieldNode,
     GraphQLError,
     GraphQLSchema,
     GraphQLSyntaxError,
+    Visitor,
     parse,
     specified_rules,
     validate,
+    visit,
 )
 from strawberry.extensions import SchemaExtension
 
 from schema.execution.limits import MAX_TOKENS, DocumentLimits
+from schema.kernel.context import RequestContext
+from schema.kernel.errors import ErrorCode, HarborGuardError
 
 CACHE_SIZE = 512
 RULES: tuple[type[ASTValidationRule], ...] = (DocumentLimits, *specified_rules)
+# Stands in for a document that could not be parsed; never executed, because the errors are there.
+_NO_DOCUMENT = parse("{ __typename }")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +38,7 @@ class PreparedDocument:
 
     document: DocumentNode | None
     errors: tuple[GraphQLError, ...]
+    introspects: bool = False  # asks for `__schema` or `__type`
 
 
 class DocumentCache:
@@ -67,25 +75,50 @@ def prepare(schema: GraphQLSchema, text: str) -> PreparedDocument:
         return PreparedDocument(None, (error,))
     except RecursionError:
         return PreparedDocument(None, (GraphQLError("The document is nested too deeply"),))
-    return PreparedDocument(document, tuple(validate(schema, document, RULES)))
+    errors = validate(schema, document, RULES, hide_suggestions=True)
+    return PreparedDocument(document, tuple(errors), introspects=not errors and _introspects(document))
+
+
+class _Introspection(Visitor):
+    found = False
+
+    def enter_field(self, node: FieldNode, *_args: object) -> None:
+        self.found = self.found or node.name.value in {"__schema", "__type"}
+
+
+def _introspects(document: DocumentNode) -> bool:
+    visitor = _Introspection()
+    visit(document, visitor)
+    return visitor.found
 
 
 class CachedDocuments(SchemaExtension):
     """Hands strawberry the prepared document, so that neither parsing nor validation runs again.
 
-    One instance of the cache per schema: see `build_schema`.
+    Introspection is for authenticated callers; anybody may read the schema as text instead. One instance of the cache
+    per schema: see `build_schema`.
     """
 
     def __init__(self, cache: DocumentCache) -> None:
         self._cache = cache
 
     def on_parse(self) -> Iterator[None]:
-        context = self.execution_context
-        graphql_schema = context.schema._schema  # noqa: SLF001 -- strawberry has no public name for it
-        prepared = self._cache.prepare(graphql_schema, context.query or "")
+        execution = self.execution_context
+        graphql_schema = execution.schema._schema  # noqa: SLF001 -- strawberry has no public name for it
+        prepared = self._cache.prepare(graphql_schema, execution.query or "")
+        # A list, even an empty one, tells strawberry that validation has run. Errors are handed over this way rather
+        # than raised, because only then do the other extensions see them.
+        execution.pre_execution_errors = list(prepared.errors)
         if prepared.document is None:
-            raise prepared.errors[0]
-        context.graphql_document = prepared.document
-        # A list, even an empty one, tells strawberry that validation has run.
-        context.pre_execution_errors = list(prepared.errors)
+            execution.graphql_document = _NO_DOCUMENT
+            execution._provided_operation_name = None  # noqa: SLF001 -- whatever was asked for, it is not in there
+        else:
+            execution.graphql_document = prepared.document
+        if prepared.introspects and _is_anonymous(execution.context):
+            refusal = HarborGuardError(ErrorCode.UNAUTHORIZED, "Introspection needs authentication")
+            execution.pre_execution_errors.append(GraphQLError(refusal.message, original_error=refusal))
         yield
+
+
+def _is_anonymous(context: object) -> bool:
+    return isinstance(context, RequestContext) and context.principal_or_none is None

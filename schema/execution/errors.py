@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import structlog
+from graphql import ExecutionResult as GraphQLExecutionResult
 from graphql import GraphQLError
 from strawberry.extensions import SchemaExtension
+from strawberry.types import ExecutionResult
 
 from schema.kernel.context import RequestContext
 from schema.kernel.errors import ErrorCode, HarborGuardError
@@ -35,10 +37,16 @@ def error_of(error: GraphQLError) -> HarborGuardError:
     return HarborGuardError(ErrorCode.INTERNAL_ERROR, INTERNAL_MESSAGE)
 
 
+class PresentedError(GraphQLError):
+    """An error as the client sees it. Presenting it again changes nothing."""
+
+
 def presented(error: GraphQLError, request_id: str) -> GraphQLError:
-    """The error as the client sees it, with `extensions.code` and `extensions.requestId`."""
+    """The error with `extensions.code` and `extensions.requestId`, and nothing that was not meant to be shown."""
+    if isinstance(error, PresentedError):
+        return error
     known = error_of(error)
-    return GraphQLError(
+    return PresentedError(
         known.message,
         nodes=error.nodes,
         source=error.source,
@@ -49,15 +57,24 @@ def presented(error: GraphQLError, request_id: str) -> GraphQLError:
 
 
 class PresentErrors(SchemaExtension):
-    """Applies `presented` to whatever strawberry is about to return, also for subscriptions."""
+    """Applies `presented` to whatever strawberry is about to return, and to every event of a stream."""
 
     def on_operation(self) -> Iterator[None]:
         yield
         execution = self.execution_context
-        context = execution.context
+        self._present(execution.result)
+        if execution.pre_execution_errors:
+            execution.pre_execution_errors = self._presented(execution.pre_execution_errors)
+
+    def on_stream_result(self, result: object) -> Iterator[None]:
+        self._present(result)
+        yield
+
+    def _present(self, result: object) -> None:
+        if isinstance(result, ExecutionResult | GraphQLExecutionResult) and result.errors:
+            result.errors = self._presented(result.errors)
+
+    def _presented(self, errors: list[GraphQLError]) -> list[GraphQLError]:
+        context = self.execution_context.context
         request_id = context.request_id if isinstance(context, RequestContext) else ""
-        result = execution.result
-        if result is not None and getattr(result, "errors", None):
-            result.errors = [presented(error, request_id) for error in result.errors or ()]
-        elif execution.pre_execution_errors:
-            execution.pre_execution_errors = [presented(error, request_id) for error in execution.pre_execution_errors]
+        return [presented(error, request_id) for error in errors]

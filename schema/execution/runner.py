@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from graphql import (
     DocumentNode,
@@ -18,10 +19,11 @@ from graphql import (
     execute,
     subscribe,
 )
-from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
+from sqlalchemy.exc import IntegrityError
 
 from schema.execution.documents import prepare
 from schema.execution.errors import error_of
+from schema.execution.executor import DocumentExecutor
 from schema.kernel.context import RequestContext
 from schema.kernel.idempotency import IdempotencyKey, recall, remember
 from schema.kernel.operations import Policy, policy_of
@@ -83,13 +85,33 @@ async def run_operation(
     """The data under the operation's root field. Raises HarborGuardError; a failed mutation leaves nothing behind."""
     if operation.type is not OperationType.MUTATION or idempotency_key is None:
         return await _execute(schema, operation, variables, context)
+    try:
+        return await _execute_once(schema, operation, variables, context, idempotency_key)
+    except IntegrityError:
+        # Two requests with one key at the same moment: the first has committed, and its answer is ours.
+        kept = await _recall(context, idempotency_key)
+        if kept is None:
+            raise
+        return kept
+
+
+async def _execute_once(
+    schema: GraphQLSchema, operation: Operation, variables: dict[str, Any], context: RequestContext, key: IdempotencyKey
+) -> Any:
     async with context.write() as session:
-        kept = await recall(session, idempotency_key, context.principal, now=context.now())
+        kept = await _recall(context, key)
         if kept is not None:
             return kept
         data = await _execute(schema, operation, variables, context)
-        await remember(session, idempotency_key, context.principal, data, now=context.now())
+        await remember(session, key, context.principal, data, keys=context.services.keys, now=context.now())
         return data
+
+
+async def _recall(context: RequestContext, key: IdempotencyKey) -> Any:
+    async with context.write() as session:
+        kept = await recall(session, key, context.principal, keys=context.services.keys, now=context.now())
+    context.replayed = kept is not None
+    return kept
 
 
 async def _execute(
@@ -100,8 +122,7 @@ async def _execute(
         operation.document,
         context_value=context,
         variable_values=variables,
-        executor_class=StrawberryGraphQLCoreExecutionContext,
-        hide_suggestions=True,
+        executor_class=DocumentExecutor,
     )
     result = await outcome if inspect.isawaitable(outcome) else outcome
     return _data(result, operation)
@@ -116,15 +137,16 @@ async def stream_operation(
         operation.document,
         context_value=context,
         variable_values=variables,
-        executor_class=StrawberryGraphQLCoreExecutionContext,
-        hide_suggestions=True,
+        executor_class=DocumentExecutor,
     )
     stream = await outcome if inspect.isawaitable(outcome) else outcome
     if isinstance(stream, ExecutionResult):
         yield _data(stream, operation)
         return
-    async for result in stream:
-        yield _data(result, operation)
+    # graphql-core promises an iterator; what a subscription gives is a generator, which must not outlive its listener.
+    async with aclosing(cast("AsyncGenerator[ExecutionResult]", stream)) as results:
+        async for result in results:
+            yield _data(result, operation)
 
 
 def _data(result: ExecutionResult, operation: Operation) -> Any:

@@ -1,7 +1,7 @@
 """`Idempotency-Key`: the answer to a create is kept for a day in the transaction that created, and given again.
 
 A key belongs to one caller and one operation. The same key with another body is a CONFLICT, because answering the old
-result would hide a mistake.
+result would hide a mistake. Answers are kept sealed: the one to a new API key holds the key itself.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from sqlmodel import Field, col
 
 from schema.kernel.columns import TenantTable, json_field, time_field
 from schema.kernel.errors import conflict
+from schema.kernel.ports import KeyProvider
 from schema.kernel.principal import Principal
+from schema.kernel.secrets import seal, seal_context, unseal
 from schema.kernel.tenancy import across_tenants, tenant
 
 RETENTION = timedelta(hours=24)
@@ -32,7 +34,7 @@ class IdempotentAnswer(TenantTable, table=True):
     actor: str = Field(primary_key=True)
     key: str = Field(primary_key=True, max_length=MAX_KEY_LENGTH)
     fingerprint: str = Field(max_length=64)
-    data: dict[str, Any] = json_field(nullable=False)
+    data: dict[str, str] = json_field(nullable=False)
     created_at: datetime = time_field(index=True)
 
 
@@ -50,8 +52,8 @@ class IdempotencyKey:
 
 
 async def recall(
-    session: AsyncSession, key: IdempotencyKey, principal: Principal, *, now: datetime
-) -> dict[str, Any] | None:
+    session: AsyncSession, key: IdempotencyKey, principal: Principal, *, keys: KeyProvider, now: datetime
+) -> Any:
     """The kept answer, or None when the key is new. CONFLICT when the key was used for something else."""
     statement = select(IdempotentAnswer).where(
         tenant(IdempotentAnswer, principal.organization_id),
@@ -67,21 +69,31 @@ async def recall(
         return None
     if kept.fingerprint != key.fingerprint:
         raise conflict("This Idempotency-Key was already used for a different request; use a new key")
-    return kept.data
+    return orjson.loads(unseal(keys, kept.data, context=_place(key, principal)))
 
 
 async def remember(
-    session: AsyncSession, key: IdempotencyKey, principal: Principal, data: dict[str, Any], *, now: datetime
+    session: AsyncSession, key: IdempotencyKey, principal: Principal, data: Any, *, keys: KeyProvider, now: datetime
 ) -> None:
+    sealed = seal(keys, orjson.dumps(data).decode(), context=_place(key, principal))
     await session.execute(
         insert(IdempotentAnswer).values(
             organization_id=principal.organization_id,
             actor=principal.actor_id,
             key=key.key,
             fingerprint=key.fingerprint,
-            data=data,
+            data=sealed,
             created_at=now,
         )
+    )
+
+
+def _place(key: IdempotencyKey, principal: Principal) -> bytes:
+    return seal_context(
+        organization_id=principal.organization_id,
+        table=IdempotentAnswer.__tablename__,
+        column="data",
+        row_id=f"{principal.actor_id}|{key.key}",
     )
 
 

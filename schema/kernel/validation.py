@@ -18,6 +18,7 @@ from strawberry.types.base import StrawberryObjectDefinition, has_object_definit
 from schema.kernel.errors import Issue, invalid
 
 _METADATA = "constraint"
+NO_NUL = "must not contain a NUL character"  # PostgreSQL cannot store one, so no text of ours has one
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +43,6 @@ class Constraint:
         return None
 
     def _text_problem(self, value: str) -> str | None:
-        if "\x00" in value:
-            return "must not contain a NUL character"
         if self.pattern is not None and not re.fullmatch(self.pattern, value):
             return self.hint or f"must match {self.pattern}"
         return self._length_problem(len(value), "character")
@@ -77,13 +76,19 @@ def constraint_of(metadata: Mapping[Any, Any]) -> Constraint | None:
 
 
 def check_arguments(arguments: Mapping[str, object]) -> None:
-    """Raises VALIDATION_ERROR with every issue of every input object among the arguments of a field."""
-    issues = [issue for value in arguments.values() for issue in _issues(value, "")]
+    """Raises VALIDATION_ERROR with every issue of every input object and text among the arguments of a field."""
+    issues = [
+        issue
+        for name, value in arguments.items()
+        for issue in _issues(value, _camel(name) if isinstance(value, str) else "")
+    ]
     if issues:
         raise invalid(*issues)
 
 
 def _issues(value: object, path: str) -> Iterator[Issue]:
+    if isinstance(value, str) and "\x00" in value:
+        yield Issue(path, NO_NUL)
     if isinstance(value, list):
         for index, element in enumerate(value):
             yield from _issues(element, f"{path}.{index}" if path else str(index))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from sqlalchemy import JSON, Column, DateTime, Dialect, ForeignKey, MetaData, String
+from sqlalchemy import JSON, Column, DateTime, Dialect, MetaData, String
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
@@ -72,7 +72,8 @@ metadata: MetaData = Table.metadata
 class TenantTable(Table):
     """A table whose rows belong to one organization. Query it through `schema.kernel.tenancy` only."""
 
-    organization_id: str = Field(sa_type=String, sa_column_args=(ForeignKey("organizations.id"),), nullable=False)
+    # By name, not as a ForeignKey object: every table needs one of its own.
+    organization_id: str = Field(foreign_key="organizations.id", sa_type=String, nullable=False)
 
 
 def id_field() -> Any:

@@ -35,6 +35,7 @@ class IdPrefix(StrEnum):
     UPLOAD = "upl"
     OUTBOX = "out"
     ADVISORY_IMPORT = "imp"
+    MEMBERSHIP = "mem"
 
 
 def uuid7_bytes() -> bytes:

@@ -32,7 +32,8 @@ class Policy:
         """Raises UNAUTHORIZED, RATE_LIMITED or FORBIDDEN, in that order."""
         principal = None if self.public else context.principal
         if self.budget is not None:
-            await context.charge(self.budget)
+            # A public operation is where credentials are guessed: a second one at hand must not buy more guesses.
+            await context.charge(self.budget, bucket=context.address_bucket if self.public else None)
         if principal is not None and self.permission is not None:
             principal.require(self.permission)
 
@@ -72,9 +73,13 @@ def mutation_field(
     return cast("Callable[..., Any]", strawberry.mutation(description=description, extensions=[guard]))
 
 
-def received_field(permission: str, *, description: str) -> Callable[..., Any]:
-    """A mutation that first receives a body, which may take minutes: it opens its own, short transaction afterwards."""
-    guard = Guard(Policy(permission=permission), writes=False)
+def received_field(
+    permission: str | None, *, description: str, budget: RateBudget | None = None, public: bool = False
+) -> Callable[..., Any]:
+    """A mutation that opens its own, short transaction: it first receives a body, which may take minutes, or it has to
+    keep a record although it refuses.
+    """
+    guard = Guard(Policy(permission=permission, budget=budget, public=public), writes=False)
     return cast("Callable[..., Any]", strawberry.mutation(description=description, extensions=[guard]))
 
 

@@ -11,12 +11,12 @@ import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import orjson
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.sql.elements import KeyedColumnElement
+from sqlalchemy.orm import InstrumentedAttribute, Mapped
 
 from schema.kernel.clock import iso_utc
 from schema.kernel.errors import bad_request
@@ -113,19 +113,20 @@ def iso_utc_exact(moment: datetime) -> str:
 
 async def fetch_page(
     session: AsyncSession,
-    statement: Select[Any],
+    statement: Select[*tuple[Any, ...]],
     request: PageRequest,
     *,
-    keys: Mapping[str, KeyedColumnElement[Any]],
+    keys: Mapping[str, Mapped[Any]],
     default: SortOrder,
-    row_id: ColumnElement[str],
+    row_id: Mapped[str],
 ) -> Page[Any]:
     """One page of `statement`, whose selected columns must hold the sort key and the id under their own names.
 
     Two statements: the rows (one more than asked tells `has_next` of a cursor page) and the count.
     """
     order = parse_sort(request.sort, columns=keys, default=default)
-    key = keys[order.column]
+    # `col()` says Mapped, which hides the name and the type; what it returns is an attribute that has both.
+    key, identity = cast("InstrumentedAttribute[Any]", keys[order.column]), cast("InstrumentedAttribute[str]", row_id)
     total = (await session.execute(select(func.count()).select_from(statement.order_by(None).subquery()))).scalar_one()
     ordered = statement.order_by(
         key.desc() if order.descending else key.asc(), row_id.desc() if order.descending else row_id.asc()
@@ -149,6 +150,6 @@ async def fetch_page(
             total_pages=-(-total // request.limit),
             has_next=len(rows) > request.limit,
             has_prev=request.page > 1 or request.after is not None,
-            end_cursor=None if last is None else write_cursor(order, last[key.key], last[row_id.key]),
+            end_cursor=None if last is None else write_cursor(order, last[key.key], last[identity.key]),
         ),
     )

@@ -138,6 +138,22 @@ def holds(role: Role, permission: str) -> bool:
     return action in actions or "admin" in actions
 
 
+# What `admin` stands for in a domain, beside the actions the matrix names there.
+_ADMIN_ACTIONS = frozenset({"view", "create", "edit", "delete", "admin"})
+
+
+@cache
+def permissions_of(role: Role) -> tuple[str, ...]:
+    """Every permission of the role, sorted, with `admin` spelled out: what a token of that role can be limited to."""
+    found: set[str] = set()
+    for domain, holders in ROLE_MATRIX.items():
+        actions = set(holders.get(role, ()))
+        if "admin" in actions:
+            actions |= _ADMIN_ACTIONS.union(*holders.values())
+        found |= {f"{domain}:{action}" for action in actions}
+    return tuple(sorted(found))
+
+
 @cache
 def lowest_role(permission: str) -> Role | None:
     """The lowest role that holds the permission (`x-required-role`), None when no role does."""
@@ -167,7 +183,8 @@ class Principal:
     permissions: frozenset[str] | None = field(default=None)  # a token's own subset; None means all of the role
 
     def can(self, permission: str) -> bool:
-        allowed = self.permissions is None or permission in self.permissions
+        domain = permission.partition(":")[0]
+        allowed = self.permissions is None or not self.permissions.isdisjoint({permission, f"{domain}:admin"})
         return allowed and holds(self.role, permission)
 
     def require(self, permission: str) -> None:

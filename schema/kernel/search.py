@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, SQLColumnExpression
 
 from schema.kernel.errors import bad_request
 
 MAX_SEARCH_LENGTH = 200
 
 
-def contains(column: ColumnElement[str], text: str) -> ColumnElement[bool]:
+def contains(column: SQLColumnExpression[str], text: str) -> ColumnElement[bool]:
     """Case-insensitive substring match with the wildcards of LIKE taken literally. BAD_REQUEST over 200 characters."""
     if len(text) > MAX_SEARCH_LENGTH:
         message = f"search must contain at most {MAX_SEARCH_LENGTH} characters"

@@ -16,18 +16,31 @@ import hmac
 import os
 import re
 import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import OctKey
+from joserfc.jwt import ClaimsOption, JWTClaimsRegistry
 
 from schema.kernel.ports import KeyProvider
 
 TOKEN_PREFIX_LENGTH = 10
 _TOKEN = re.compile(r"hg_(ak|pat)_[0-9a-f]{48}")
 _NONCE_BYTES = 12
+_SESSION_ALGORITHM = "HS256"  # the only one a cookie is read with, whatever its header claims
+# Header, payload and 256 bits of signature. The short header bounds what is parsed before the signature is checked.
+_SESSION = re.compile(r"[A-Za-z0-9_-]{1,100}\.[A-Za-z0-9_-]{1,1000}\.[A-Za-z0-9_-]{43}")
+_ESSENTIAL = ClaimsOption(essential=True)
+_SESSION_CLAIMS = dict.fromkeys(("sub", "org", "role", "sid", "iat", "exp"), _ESSENTIAL)
+# Between our own machines' clocks; the session's row ends it to the second.
+_CLOCK_SKEW_SECONDS = 60
 
 
 class TokenKind(StrEnum):
@@ -39,6 +52,11 @@ class TokenKind(StrEnum):
 
 def new_token(kind: TokenKind) -> str:
     return f"hg_{kind}_{secrets.token_hex(24)}"
+
+
+def new_setup_token() -> str:
+    """The one-time token of a fresh install: of another form than a credential's, so it never passes for one."""
+    return f"hg_setup_{secrets.token_hex(24)}"
 
 
 def token_kind(text: str) -> TokenKind | None:
@@ -55,6 +73,54 @@ class TokenMint:
 
     def hash(self, token: str) -> str:
         return hmac.new(self._pepper, token.encode(), hashlib.sha256).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionClaims:
+    """What the session cookie says. The session's row decides; `role` is the one at sign-in, told but never trusted."""
+
+    user_id: str
+    organization_id: str
+    role: str
+    session_id: str
+    issued_at: datetime
+    expires_at: datetime
+
+
+class SessionSigner:
+    """The session cookie: a JWT (RFC 7519) under HS256 with `sub`, `org`, `role`, `sid`, `iat`, `exp`. Append-only."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = OctKey.import_key(key)
+
+    def sign(self, claims: SessionClaims) -> str:
+        payload = {
+            "sub": claims.user_id,
+            "org": claims.organization_id,
+            "role": claims.role,
+            "sid": claims.session_id,
+            "iat": int(claims.issued_at.timestamp()),
+            "exp": int(claims.expires_at.timestamp()),
+        }
+        return jwt.encode({"alg": _SESSION_ALGORITHM}, payload, self._key, algorithms=[_SESSION_ALGORITHM])
+
+    def read(self, text: str, *, now: datetime) -> SessionClaims | None:
+        """The claims of a cookie we signed that has not expired, None for anything else."""
+        if not _SESSION.fullmatch(text):
+            return None
+        try:
+            claims = jwt.decode(text, self._key, algorithms=[_SESSION_ALGORITHM]).claims
+            JWTClaimsRegistry(now=int(now.timestamp()), leeway=_CLOCK_SKEW_SECONDS, **_SESSION_CLAIMS).validate(claims)
+        except (JoseError, ValueError):
+            return None
+        return SessionClaims(
+            user_id=claims["sub"],
+            organization_id=claims["org"],
+            role=claims["role"],
+            session_id=claims["sid"],
+            issued_at=datetime.fromtimestamp(claims["iat"], UTC),
+            expires_at=datetime.fromtimestamp(claims["exp"], UTC),
+        )
 
 
 _passwords = PasswordHasher()

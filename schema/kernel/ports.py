@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
@@ -89,3 +90,61 @@ class RateState:
 
 class RateLimiter(Protocol):
     async def hit(self, budget: RateBudget, bucket: str) -> RateState: ...
+
+
+class OutgoingErrorKind(StrEnum):
+    """Why an outgoing request gave no answer. A connection that broke and one never made look the same to a tenant."""
+
+    BLOCKED = "BLOCKED"  # the address is not one we connect to
+    UNREACHABLE = "UNREACHABLE"  # no such name, no connection in time, or the connection broke
+    UNTRUSTED = "UNTRUSTED"  # the TLS certificate was refused
+    TIMEOUT = "TIMEOUT"  # connected, but too slow
+    TOO_LARGE = "TOO_LARGE"  # the answer passed the caller's limit
+    TOO_MANY_REDIRECTS = "TOO_MANY_REDIRECTS"
+    PROTOCOL = "PROTOCOL"  # the answer is not HTTP, or was cut short
+
+
+class OutgoingError(Exception):
+    """No (whole) answer. The message names the host only and may be shown to the tenant who named it."""
+
+    def __init__(self, kind: OutgoingErrorKind, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutgoingResponse:
+    """An answer whose body is still on its way, as the bytes that came over the wire (no content encoding undone)."""
+
+    url: str = field(repr=False)  # where the answer came from, after redirects; may carry a signature
+    status: int
+    headers: Mapping[str, str] = field(repr=False)  # lower-case names; repeated ones joined with ", "
+    chunks: AsyncIterator[bytes] = field(repr=False)  # raises OutgoingError
+
+    async def read(self) -> bytes:
+        """The rest of the body in memory, at most the `max_bytes` of the request. Raises OutgoingError."""
+        return b"".join([chunk async for chunk in self.chunks])
+
+
+class OutgoingHttp(Protocol):
+    """The only way to reach an address a tenant, or an answer a tenant controls, has named."""
+
+    def stream(
+        self,
+        method: str,
+        url: str,
+        *,
+        max_bytes: int,
+        timeout_seconds: float,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+        max_redirects: int = 3,
+        allow_http: bool = False,
+    ) -> AbstractAsyncContextManager[OutgoingResponse]:
+        """One request. `timeout_seconds` bounds everything until the context is left, reading the body included.
+
+        Redirects of GET and HEAD are followed, never from https to http; a change of origin leaves every header behind
+        that could carry a secret. With `max_redirects=0`, or another method, a redirect is handed out like any answer.
+        A status is never an error. Raises OutgoingError.
+        """

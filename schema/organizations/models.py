@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import ForeignKey, String, UniqueConstraint
+from sqlalchemy import UniqueConstraint
 from sqlmodel import Field
 
 from schema.kernel.columns import Table, TenantTable, enum_field, id_field, optional_time_field, time_field
@@ -57,7 +57,7 @@ class Membership(TenantTable, table=True):
     __table_args__ = (UniqueConstraint("organization_id", "user_id"),)
 
     id: str = id_field()
-    user_id: str = Field(sa_type=String, sa_column_args=(ForeignKey("users.id"),), index=True)
+    user_id: str = Field(foreign_key="users.id", index=True)
     role: Role = enum_field(Role, nullable=False)
     status: MembershipStatus = enum_field(MembershipStatus, nullable=False)
     created_at: datetime = time_field()

@@ -1,0 +1,336 @@
+"""All SQL of API keys, personal access tokens and sessions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, TypeAlias
+
+from sqlalchemy import ColumnElement, CursorResult, Select, and_, delete, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from schema.credentials.models import ApiKey, PersonalAccessToken, Session
+from schema.kernel.errors import not_found
+from schema.kernel.pagination import Page, PageRequest, SortOrder, fetch_page
+from schema.kernel.principal import ActorKind, Principal
+from schema.kernel.search import contains
+from schema.kernel.tenancy import across_tenants, tenant
+from schema.organizations.models import Membership
+from schema.registries.models import Registry
+
+UsedTable: TypeAlias = type[ApiKey | PersonalAccessToken]
+
+_NEWEST_FIRST = SortOrder(column="createdAt", descending=True)
+_NAMED = "the hash of the presented token names its row, and the row its organization"
+
+_KEY_COLUMNS = (
+    col(ApiKey.id),
+    col(ApiKey.name),
+    col(ApiKey.role),
+    col(ApiKey.prefix),
+    col(ApiKey.registry_id),
+    col(ApiKey.created_by),
+    col(ApiKey.created_at),
+    col(ApiKey.expires_at),
+    col(ApiKey.last_used_at),
+)
+_TOKEN_COLUMNS = (
+    col(PersonalAccessToken.id),
+    col(PersonalAccessToken.name),
+    col(PersonalAccessToken.permissions),
+    col(PersonalAccessToken.prefix),
+    col(PersonalAccessToken.created_at),
+    col(PersonalAccessToken.expires_at),
+    col(PersonalAccessToken.last_used_at),
+)
+_SESSION_COLUMNS = (
+    col(Session.id),
+    col(Session.created_at),
+    col(Session.last_seen_at),
+    col(Session.expires_at),
+    col(Session.ip),
+    col(Session.user_agent),
+)
+
+
+# --- Finding a presented credential. One indexed statement each.
+
+
+async def find_api_key(session: AsyncSession, token_hash: str) -> Any | None:
+    statement = select(
+        col(ApiKey.id),
+        col(ApiKey.organization_id),
+        col(ApiKey.role),
+        col(ApiKey.registry_id),
+        col(ApiKey.expires_at),
+        col(ApiKey.last_used_at),
+        col(ApiKey.revoked_at),
+    ).where(across_tenants(ApiKey, because=_NAMED), col(ApiKey.token_hash) == token_hash)
+    return (await session.execute(statement)).one_or_none()
+
+
+async def find_personal_access_token(session: AsyncSession, token_hash: str) -> Any | None:
+    """With the role and status its owner has in its organization now; None when the owner was removed from it."""
+    statement = (
+        select(
+            col(PersonalAccessToken.id),
+            col(PersonalAccessToken.organization_id),
+            col(PersonalAccessToken.user_id),
+            col(PersonalAccessToken.permissions),
+            col(PersonalAccessToken.expires_at),
+            col(PersonalAccessToken.last_used_at),
+            col(PersonalAccessToken.revoked_at),
+            col(Membership.role),
+            col(Membership.status),
+        )
+        .join(Membership, _membership_of(PersonalAccessToken))
+        .where(across_tenants(PersonalAccessToken, because=_NAMED))
+        .where(col(PersonalAccessToken.token_hash) == token_hash)
+    )
+    return (await session.execute(statement)).one_or_none()
+
+
+async def find_session(session: AsyncSession, organization_id: str, *, session_id: str, user_id: str) -> Any | None:
+    """With the role and status its user has in its organization now; None when the user was removed from it."""
+    statement = (
+        select(
+            col(Session.id),
+            col(Session.last_seen_at),
+            col(Session.expires_at),
+            col(Session.revoked_at),
+            col(Membership.role),
+            col(Membership.status),
+        )
+        .join(Membership, _membership_of(Session))
+        .where(tenant(Session, organization_id))
+        .where(col(Session.id) == session_id, col(Session.user_id) == user_id)
+    )
+    return (await session.execute(statement)).one_or_none()
+
+
+def _membership_of(table: type[PersonalAccessToken | Session]) -> ColumnElement[bool]:
+    return and_(
+        col(Membership.organization_id) == col(table.organization_id), col(Membership.user_id) == col(table.user_id)
+    )
+
+
+async def mark_used(
+    session: AsyncSession, table: UsedTable, credential_id: str, *, now: datetime, every: timedelta
+) -> None:
+    """Writes the time of use, unless another process has done so within `every`."""
+    await session.execute(
+        update(table)
+        .where(across_tenants(table, because="the credential was just resolved"), col(table.id) == credential_id)
+        .where(or_(col(table.last_used_at).is_(None), col(table.last_used_at) <= now - every))
+        .values(last_used_at=now)
+    )
+
+
+async def mark_seen(session: AsyncSession, session_id: str, *, now: datetime, every: timedelta) -> None:
+    await session.execute(
+        update(Session)
+        .where(across_tenants(Session, because="the session was just resolved"), col(Session.id) == session_id)
+        .where(col(Session.last_seen_at) <= now - every)
+        .values(last_seen_at=now)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PresentedRow:
+    """What is shown of the credential a request came with."""
+
+    name: str | None = None
+    prefix: str | None = None
+    expires_at: datetime | None = None
+
+
+async def get_presented(session: AsyncSession, principal: Principal) -> PresentedRow:
+    statement: Select[*tuple[Any, ...]]
+    match principal.actor_kind:
+        case ActorKind.API_KEY:
+            statement = select(col(ApiKey.name), col(ApiKey.prefix), col(ApiKey.expires_at)).where(
+                tenant(ApiKey, principal.organization_id), col(ApiKey.id) == principal.credential_id
+            )
+        case ActorKind.TOKEN:
+            statement = select(
+                col(PersonalAccessToken.name), col(PersonalAccessToken.prefix), col(PersonalAccessToken.expires_at)
+            ).where(
+                tenant(PersonalAccessToken, principal.organization_id),
+                col(PersonalAccessToken.id) == principal.credential_id,
+            )
+        case ActorKind.USER:
+            statement = select(col(Session.expires_at)).where(
+                tenant(Session, principal.organization_id), col(Session.id) == principal.credential_id
+            )
+        case ActorKind.OPERATOR:
+            return PresentedRow()
+    row = (await session.execute(statement)).one()
+    return PresentedRow(**row._mapping)  # noqa: SLF001 -- SQLAlchemy's public name for a row as a mapping
+
+
+# --- API keys.
+
+
+async def insert_api_key(session: AsyncSession, values: dict[str, Any]) -> None:
+    await session.execute(insert(ApiKey).values(**values))
+
+
+async def check_registry(session: AsyncSession, organization_id: str, registry_id: str) -> None:
+    """NOT_FOUND unless it is the organization's."""
+    statement = select(col(Registry.id)).where(tenant(Registry, organization_id), col(Registry.id) == registry_id)
+    if (await session.execute(statement)).first() is None:
+        raise not_found("Registry")
+
+
+async def list_api_keys(
+    session: AsyncSession, organization_id: str, request: PageRequest, *, search: str | None = None
+) -> Page[Any]:
+    """Keys that were not revoked, expired ones among them."""
+    statement = select(*_KEY_COLUMNS).where(tenant(ApiKey, organization_id), col(ApiKey.revoked_at).is_(None))
+    if search:
+        statement = statement.where(contains(col(ApiKey.name), search))
+    return await fetch_page(
+        session,
+        statement,
+        request,
+        keys={"createdAt": col(ApiKey.created_at), "name": col(ApiKey.name)},
+        default=_NEWEST_FIRST,
+        row_id=col(ApiKey.id),
+    )
+
+
+async def get_api_key(session: AsyncSession, organization_id: str, key_id: str) -> Any:
+    statement = select(*_KEY_COLUMNS).where(
+        tenant(ApiKey, organization_id), col(ApiKey.id) == key_id, col(ApiKey.revoked_at).is_(None)
+    )
+    row = (await session.execute(statement)).one_or_none()
+    if row is None:
+        raise not_found("API key")
+    return row
+
+
+async def revoke_api_key(session: AsyncSession, organization_id: str, key_id: str, *, now: datetime) -> None:
+    statement = (
+        update(ApiKey)
+        .where(tenant(ApiKey, organization_id), col(ApiKey.id) == key_id, col(ApiKey.revoked_at).is_(None))
+        .values(revoked_at=now)
+    )
+    if not _changed(await session.execute(statement)):
+        raise not_found("API key")
+
+
+# --- Personal access tokens: a person sees the own ones only.
+
+
+async def insert_personal_access_token(session: AsyncSession, values: dict[str, Any]) -> None:
+    await session.execute(insert(PersonalAccessToken).values(**values))
+
+
+def _own_tokens(organization_id: str, user_id: str) -> ColumnElement[bool]:
+    return and_(
+        tenant(PersonalAccessToken, organization_id),
+        col(PersonalAccessToken.user_id) == user_id,
+        col(PersonalAccessToken.revoked_at).is_(None),
+    )
+
+
+async def list_personal_access_tokens(
+    session: AsyncSession, organization_id: str, user_id: str, request: PageRequest, *, search: str | None = None
+) -> Page[Any]:
+    """Tokens that were not revoked, expired ones among them."""
+    statement = select(*_TOKEN_COLUMNS).where(_own_tokens(organization_id, user_id))
+    if search:
+        statement = statement.where(contains(col(PersonalAccessToken.name), search))
+    return await fetch_page(
+        session,
+        statement,
+        request,
+        keys={"createdAt": col(PersonalAccessToken.created_at), "name": col(PersonalAccessToken.name)},
+        default=_NEWEST_FIRST,
+        row_id=col(PersonalAccessToken.id),
+    )
+
+
+async def get_personal_access_token(session: AsyncSession, organization_id: str, user_id: str, token_id: str) -> Any:
+    statement = select(*_TOKEN_COLUMNS).where(
+        _own_tokens(organization_id, user_id), col(PersonalAccessToken.id) == token_id
+    )
+    row = (await session.execute(statement)).one_or_none()
+    if row is None:
+        raise not_found("Personal access token")
+    return row
+
+
+async def revoke_personal_access_token(
+    session: AsyncSession, organization_id: str, user_id: str, token_id: str, *, now: datetime
+) -> None:
+    statement = (
+        update(PersonalAccessToken)
+        .where(_own_tokens(organization_id, user_id), col(PersonalAccessToken.id) == token_id)
+        .values(revoked_at=now)
+    )
+    if not _changed(await session.execute(statement)):
+        raise not_found("Personal access token")
+
+
+# --- Sessions: a person sees the own ones only.
+
+
+async def insert_session(session: AsyncSession, values: dict[str, Any]) -> None:
+    await session.execute(insert(Session).values(**values))
+
+
+def _own_sessions(organization_id: str, user_id: str) -> ColumnElement[bool]:
+    return and_(tenant(Session, organization_id), col(Session.user_id) == user_id, col(Session.revoked_at).is_(None))
+
+
+async def list_sessions(
+    session: AsyncSession,
+    organization_id: str,
+    user_id: str,
+    request: PageRequest,
+    *,
+    now: datetime,
+    idle: timedelta,
+) -> Page[Any]:
+    """Sessions that still count."""
+    statement = select(*_SESSION_COLUMNS).where(
+        _own_sessions(organization_id, user_id),
+        col(Session.expires_at) > now,
+        col(Session.last_seen_at) > now - idle,
+    )
+    return await fetch_page(
+        session,
+        statement,
+        request,
+        keys={"createdAt": col(Session.created_at), "lastSeenAt": col(Session.last_seen_at)},
+        default=_NEWEST_FIRST,
+        row_id=col(Session.id),
+    )
+
+
+async def revoke_session(
+    session: AsyncSession, organization_id: str, user_id: str, session_id: str, *, now: datetime
+) -> None:
+    statement = (
+        update(Session)
+        .where(_own_sessions(organization_id, user_id), col(Session.id) == session_id)
+        .values(revoked_at=now)
+    )
+    if not _changed(await session.execute(statement)):
+        raise not_found("Session")
+
+
+async def forget_expired_sessions(session: AsyncSession, *, now: datetime) -> None:
+    """Housekeeping of the reconciler. Who signed in when stays in the audit log."""
+    await session.execute(
+        delete(Session).where(
+            across_tenants(Session, because="expiry is the same for everybody"), col(Session.expires_at) <= now
+        )
+    )
+
+
+def _changed(result: object) -> bool:
+    assert isinstance(result, CursorResult)
+    return result.rowcount == 1

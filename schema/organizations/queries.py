@@ -1,0 +1,16 @@
+"""Who is asking."""
+
+from __future__ import annotations
+
+import strawberry
+
+from schema.kernel.operations import Info, query_field
+from schema.organizations.types import Me
+
+
+@strawberry.type
+class OrganizationsQuery:
+    @query_field(None, description="The caller: person or machine, organization, role and permissions.")
+    async def me(self, info: Info) -> Me:
+        async with info.context.read() as session:
+            return await Me.load(session, info.context.principal)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String, Text
+from sqlalchemy import Index, Text
 from sqlmodel import Field
 
 from schema.kernel.columns import Table, enum_field, id_field, json_field, optional_time_field, time_field
@@ -56,7 +56,7 @@ class Advisory(Table, table=True):
     published_at: datetime | None = optional_time_field()
     modified_at: datetime = time_field()
     withdrawn_at: datetime | None = optional_time_field()
-    import_id: str = Field(sa_type=String, sa_column_args=(ForeignKey("advisory_imports.id"),), index=True)
+    import_id: str = Field(foreign_key="advisory_imports.id", index=True)
 
 
 class AdvisoryPackage(Table, table=True):
@@ -65,9 +65,7 @@ class AdvisoryPackage(Table, table=True):
     __tablename__ = "advisory_packages"
     __table_args__ = (Index(None, "ecosystem", "name"),)
 
-    advisory_id: str = Field(
-        primary_key=True, sa_type=String, sa_column_args=(ForeignKey("advisories.id", ondelete="CASCADE"),)
-    )
+    advisory_id: str = Field(primary_key=True, foreign_key="advisories.id", ondelete="CASCADE")
     position: int = Field(primary_key=True)
     ecosystem: str = Field(max_length=60)
     name: str = Field(max_length=300)

@@ -144,6 +144,12 @@ async def renew(session: AsyncSession, lease: Lease, *, now: datetime, seconds: 
     return Renewal(cancel_requested is not None, bool(cancel_requested))
 
 
+async def cancel_requested(session: AsyncSession, lease: Lease) -> bool:
+    """Whether somebody asked to stop this job. A read, so that a worker can look at every signal."""
+    statement = select(col(Job.cancel_requested)).where(tenant(Job, lease.organization_id), col(Job.id) == lease.job_id)
+    return bool((await session.execute(statement)).scalar_one_or_none())
+
+
 async def finish(session: AsyncSession, lease: Lease, state: JobState, *, now: datetime) -> bool:
     """Ends the job in the caller's transaction. False when the lease was lost: the caller must roll back."""
     statement = (
@@ -155,12 +161,12 @@ async def finish(session: AsyncSession, lease: Lease, state: JobState, *, now: d
     return (await session.execute(statement)).scalar_one_or_none() is not None
 
 
-async def hand_back(session: AsyncSession, lease: Lease, *, now: datetime) -> bool:
-    """Queues the job again, as a worker that stops in good order does; the attempt does not count."""
+async def hand_back(session: AsyncSession, lease: Lease, *, attempted: bool, now: datetime) -> bool:
+    """Queues the job again. `attempted` False gives the attempt back, as a worker that stops in good order does."""
     statement = (
         update(Job)
         .where(*_held(lease))  # type: ignore[arg-type]
-        .values(state=JobState.QUEUED, lease_owner=None, lease_expires_at=None, attempt=col(Job.attempt) - 1)
+        .values(state=JobState.QUEUED, lease_owner=None, lease_expires_at=None, attempt=lease.attempt - (not attempted))
         .returning(col(Job.id))
     )
     returned = (await session.execute(statement)).scalar_one_or_none() is not None
@@ -214,21 +220,6 @@ async def requeue_orphans(session: AsyncSession, *, now: datetime) -> tuple[int,
     for job_id in requeued:
         await post(session, "job.queued", {"jobId": job_id}, now=now)
     return len(requeued), orphans
-
-
-async def waiting_jobs(session: AsyncSession, *, before: datetime, limit: int = 100) -> list[str]:
-    """Queued jobs nobody took for a while: their message was lost, so they are to be announced again."""
-    statement = (
-        select(col(Job.id))
-        .where(
-            across_tenants(Job, because="the reconciler serves everybody"),
-            col(Job.state) == JobState.QUEUED,
-            col(Job.created_at) < before,
-        )
-        .order_by(col(Job.priority).desc(), col(Job.created_at))
-        .limit(limit)
-    )
-    return list((await session.execute(statement)).scalars().all())
 
 
 async def count_by_state(session: AsyncSession) -> dict[JobState, int]:

@@ -9,18 +9,23 @@ Topics are append-only; a payload holds ids, never content:
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 from typing import Any
 
+import structlog
+from redis.exceptions import RedisError
 from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from schema.kernel.columns import Table, id_field, json_field, time_field
 from schema.kernel.database import Database
+from schema.kernel.errors import HarborGuardError
 from schema.kernel.ids import IdPrefix, new_id
 from schema.kernel.ports import JobQueue
 
+log = structlog.get_logger(__name__)
 BATCH = 100
 
 
@@ -46,22 +51,36 @@ class OutboxRelay:
     def __init__(self, database: Database, queue: JobQueue) -> None:
         self._database = database
         self._queue = queue
+        self._draining = asyncio.Lock()
 
     async def drain(self) -> int:
         """Delivers everything that is due and returns how many. Raises what the queue raises; the rest stays for later."""
         delivered = 0
         while True:
-            async with self._database.read() as session:
-                statement = select(OutboxMessage).order_by(col(OutboxMessage.id)).limit(BATCH)
-                messages = (await session.execute(statement)).scalars().all()
-            if not messages:
+            async with self._draining:
+                sent = await self._drain_batch()
+            if not sent:
                 return delivered
-            for message in messages:
-                await self._deliver(message)
+            delivered += sent
+
+    async def _drain_batch(self) -> int:
+        async with self._database.read() as session:
+            statement = select(OutboxMessage).order_by(col(OutboxMessage.id)).limit(BATCH)
+            messages = (await session.execute(statement)).scalars().all()
+        for message in messages:
+            await self._deliver(message)
+        if messages:
             async with self._database.write() as session:
                 ids = [message.id for message in messages]
                 await session.execute(delete(OutboxMessage).where(col(OutboxMessage.id).in_(ids)))
-            delivered += len(messages)
+        return len(messages)
+
+    async def drain_quietly(self) -> None:
+        """After a commit: the change is made, so a queue that is away is no error of its. The reconciler delivers later."""
+        try:
+            await self.drain()
+        except (OSError, RedisError, HarborGuardError) as error:
+            log.warning("outbox.postponed", error=type(error).__name__)
 
     async def _deliver(self, message: OutboxMessage) -> None:
         if message.topic != "job.queued":

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, String, UniqueConstraint
+from sqlalchemy import Index, LargeBinary, UniqueConstraint
 from sqlmodel import Field
 
 from schema.kernel.columns import (
@@ -88,10 +88,8 @@ class Scan(VerdictColumns, table=True):
     )
 
     id: str = id_field()
-    image_id: str = Field(sa_type=String, sa_column_args=(ForeignKey("images.id", ondelete="CASCADE"),))
-    tag_id: str | None = Field(
-        default=None, sa_type=String, sa_column_args=(ForeignKey("tags.id", ondelete="SET NULL"),)
-    )
+    image_id: str = Field(foreign_key="images.id", ondelete="CASCADE")
+    tag_id: str | None = Field(default=None, foreign_key="tags.id", ondelete="SET NULL")
     reference: str = Field(max_length=400)  # canonical, as it is pulled
     digest: str | None = Field(default=None, max_length=140)  # captured when fetched
     platform: str | None = Field(default=None, max_length=60)  # wanted, then found
@@ -124,7 +122,7 @@ class EngineRun(TenantTable, table=True):
     __table_args__ = (UniqueConstraint("scan_id", "engine"),)
 
     id: str = id_field()
-    scan_id: str = Field(sa_type=String, sa_column_args=(ForeignKey("scans.id", ondelete="CASCADE"),))
+    scan_id: str = Field(foreign_key="scans.id", ondelete="CASCADE")
     engine: Engine = enum_field(Engine, nullable=False)
     status: EngineRunStatus = enum_field(EngineRunStatus, nullable=False)
     provider: str | None = Field(default=None, max_length=100)  # "native 0.1.0", "syft 1.18.1"; None: nobody answered
@@ -142,9 +140,7 @@ class EngineOutput(TenantTable, table=True):
 
     __tablename__ = "engine_outputs"
 
-    engine_run_id: str = Field(
-        primary_key=True, sa_type=String, sa_column_args=(ForeignKey("engine_runs.id", ondelete="CASCADE"),)
-    )
+    engine_run_id: str = Field(primary_key=True, foreign_key="engine_runs.id", ondelete="CASCADE")
     media_type: str = Field(max_length=100)
     content: bytes = Field(sa_type=LargeBinary)
 
@@ -154,7 +150,7 @@ class ScanLog(TenantTable, table=True):
 
     __tablename__ = "scan_logs"
 
-    scan_id: str = Field(primary_key=True, sa_type=String, sa_column_args=(ForeignKey("scans.id", ondelete="CASCADE"),))
+    scan_id: str = Field(primary_key=True, foreign_key="scans.id", ondelete="CASCADE")
     sequence: int = Field(primary_key=True)
     at: datetime = time_field()
     level: str = Field(max_length=10)

@@ -39,9 +39,8 @@ class ScansMutation:
         context = info.context
         async with context.write() as session:
             await trigger.cancel_scan(session, id, context.principal, ip=context.client_ip, now=context.now())
-            row = await repository.get_scan(session, context.organization_id, id)
-        await context.services.signals.send(id)
-        return Scan.from_row(row)
+            context.signal_after_commit(id)
+            return Scan.from_row(await repository.get_scan(session, context.organization_id, id))
 
     @mutation_field("scans:delete", description="Removes a scan that has ended, with what it found. Returns its id.")
     async def delete_scan(

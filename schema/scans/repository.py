@@ -61,6 +61,15 @@ async def get_scan(session: AsyncSession, organization_id: str, scan_id: str) ->
     return row
 
 
+async def load_scan(session: AsyncSession, organization_id: str, scan_id: str) -> Scan:
+    """The scan as its worker needs it: with the source, which no answer ever shows."""
+    statement = select(Scan).where(tenant(Scan, organization_id), col(Scan.id) == scan_id)
+    scan = (await session.execute(statement)).scalar_one_or_none()
+    if scan is None:
+        raise not_found("Scan")
+    return scan
+
+
 async def change_scan(session: AsyncSession, organization_id: str, scan_id: str, **values: Any) -> None:
     await session.execute(update(Scan).where(tenant(Scan, organization_id), col(Scan.id) == scan_id).values(**values))
 
@@ -197,8 +206,8 @@ async def insert_scan(session: AsyncSession, values: Mapping[str, Any], runs: Se
     await session.execute(insert(EngineRun), list(runs))
 
 
-async def skip_open_runs(session: AsyncSession, organization_id: str, scan_id: str, message: str) -> None:
-    """Engines of a scan that ended without them: nobody will answer for them any more."""
+async def change_open_runs(session: AsyncSession, organization_id: str, scan_id: str, **values: Any) -> None:
+    """Changes every engine run of the scan that has not ended."""
     await session.execute(
         update(EngineRun)
         .where(
@@ -206,7 +215,7 @@ async def skip_open_runs(session: AsyncSession, organization_id: str, scan_id: s
             col(EngineRun.scan_id) == scan_id,
             col(EngineRun.status).in_((EngineRunStatus.QUEUED, EngineRunStatus.RUNNING)),
         )
-        .values(status=EngineRunStatus.SKIPPED, message=message)
+        .values(**values)
     )
 
 

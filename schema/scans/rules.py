@@ -8,10 +8,6 @@ from schema.scans.models import Engine, EngineRunStatus, ScanStatus
 
 VULNERABILITY_ENGINES = (Engine.TRIVY, Engine.GRYPE, Engine.OSV)
 PACKAGE_ENGINES = (Engine.SYFT,)
-NOT_ANSWERED = {
-    Engine.DOCKLE: "dockle is not installed, and this version has no native configuration checks",
-    Engine.DIVE: "dive is not installed, and this version has no native layer analysis",
-}
 
 
 def scan_outcome(runs: Iterable[EngineRunStatus]) -> tuple[ScanStatus, bool]:

@@ -16,7 +16,7 @@ from schema.kernel.errors import conflict
 from schema.kernel.ids import IdPrefix, new_id
 from schema.kernel.principal import Principal
 from schema.registries.repository import find_registry
-from schema.scans import repository
+from schema.scans import lifecycle, repository
 from schema.scans.inputs import TriggerScanInput
 from schema.scans.models import ACTIVE, Engine, EngineRunStatus, ScanOrigin, ScanPhase, ScanStatus, SourceKind
 
@@ -134,7 +134,7 @@ async def cancel_scan(
         raise conflict(f"The scan is {scan.status}; only a queued or running scan can be cancelled")
     state = await request_cancel(session, organization_id, scan_id, now=now)
     if state is JobState.CANCELLED:
-        await end_cancelled(session, organization_id, scan_id, now=now)
+        await lifecycle.end_cancelled(session, organization_id, scan_id, now=now)
     else:
         await repository.write_log(session, organization_id, scan_id, "Cancellation requested", now=now)
     await record(
@@ -146,20 +146,6 @@ async def cancel_scan(
         ip=ip,
         now=now,
     )
-
-
-async def end_cancelled(session: AsyncSession, organization_id: str, scan_id: str, *, now: datetime) -> None:
-    await repository.change_scan(
-        session,
-        organization_id,
-        scan_id,
-        status=ScanStatus.CANCELLED,
-        phase=ScanPhase.DONE,
-        scanned_at=now,
-        ordered_at=now,
-    )
-    await repository.skip_open_runs(session, organization_id, scan_id, "The scan was cancelled")
-    await repository.write_log(session, organization_id, scan_id, "Scan cancelled", now=now)
 
 
 async def delete_scan(

@@ -1,0 +1,91 @@
+"""Putting the product together: settings in, services and workers out. The only place that knows every part."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from app.blobs import DirectoryBlobStore
+from app.keys import FileKeyProvider, server_secrets
+from app.migrations import upgrade
+from app.outgoing import OutgoingClient, OutgoingPolicy
+from app.queue import FUNCTION, QUEUE_NAME, ArqQueue, Redis, RedisSignals
+from app.rate_limits import WindowLimiter
+from app.settings import Settings
+from schema.kernel.clock import utc_now
+from schema.kernel.context import Limits, Services
+from schema.kernel.database import Database
+from schema.kernel.outbox import OutboxRelay
+from schema.kernel.secrets import SessionSigner, TokenMint
+from workers.oci.limits import ImageLimits
+from workers.runtime import WorkerLimits, WorkerRuntime
+from workers.sandbox import SandboxLimits
+from workers.supervisor import running_worker
+
+
+@asynccontextmanager
+async def open_services(settings: Settings, connections: Redis) -> AsyncIterator[Services]:
+    """Everything a request or a job needs, on an up-to-date database; closed when the block ends."""
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    master_key = None if settings.master_key is None else settings.master_key.get_secret_value()
+    pepper, signing_key = server_secrets(settings.data_dir, master_key)
+    database = Database(settings.database)
+    redis = connections.connect()
+    try:
+        await upgrade(database)
+        services = Services(
+            database=database,
+            relay=OutboxRelay(database, ArqQueue(redis)),
+            signals=RedisSignals(redis),
+            blobs=DirectoryBlobStore(settings.data_dir / "uploads"),
+            keys=FileKeyProvider(settings.data_dir, master_key),
+            mint=TokenMint(pepper),
+            signer=SessionSigner(signing_key),
+            rates=WindowLimiter(settings.redis_url),
+            clock=utc_now,
+            limits=Limits(
+                max_upload_bytes=settings.max_upload_bytes,
+                session_idle_seconds=settings.session_idle_minutes * 60,
+                session_absolute_seconds=settings.session_absolute_hours * 3600,
+            ),
+        )
+        yield services
+        await services.background.settle()
+    finally:
+        await redis.aclose(close_connection_pool=True)
+        await database.close()
+
+
+@asynccontextmanager
+async def open_worker(settings: Settings, connections: Redis, services: Services) -> AsyncIterator[None]:
+    """A worker in this process. Any number of them, in any number of processes, share the work."""
+    policy = OutgoingPolicy(
+        allowed_networks=settings.outgoing_allowed_networks, extra_ca_bundle=settings.outgoing_ca_bundle
+    )
+    runtime = WorkerRuntime(
+        services=services,
+        http=OutgoingClient(policy),
+        limits=worker_limits(settings),
+        work_dir=settings.scratch,
+        owner=f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(4)}",
+        native_fallback=settings.native_fallback,
+    )
+    async with running_worker(runtime, connections.connect, queue_name=QUEUE_NAME, function=FUNCTION):
+        yield
+
+
+def worker_limits(settings: Settings) -> WorkerLimits:
+    return WorkerLimits(
+        concurrency=settings.worker_concurrency,
+        lease_seconds=settings.lease_seconds,
+        heartbeat_seconds=settings.lease_seconds / 3,
+        reconcile_seconds=settings.reconcile_seconds,
+        scan_seconds=settings.scan_timeout_seconds,
+        image=ImageLimits(total_bytes=settings.image_unpacked_bytes),
+        analysis=SandboxLimits(
+            memory_bytes=settings.analysis_memory_bytes, wall_seconds=settings.analysis_timeout_seconds
+        ),
+    )

@@ -1,0 +1,157 @@
+"""Settings: environment variables `HARBORGUARD_*`, or the same names in lower case in `harborguard.toml`.
+
+Every field's description is its documentation: docs/reference/configuration.md is generated from here.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+Network = IPv4Network | IPv6Network
+GIB = 1024**3
+MIB = 1024**2
+
+
+class LogFormat(StrEnum):
+    JSON = "json"
+    CONSOLE = "console"
+
+
+class LogLevel(StrEnum):
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Settings(BaseSettings):
+    """Defaults start the embedded product: one process, SQLite, an in-process queue, nothing else to install."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="HARBORGUARD_", toml_file="harborguard.toml", extra="forbid", frozen=True, validate_default=True
+    )
+
+    data_dir: Path = Field(
+        default=Path("var/harborguard"),
+        description="Directory of everything that must outlive the process: the SQLite database, uploads, the key file. "
+        "At scale all machines share it (uploads) and get the same master key.",
+    )
+    work_dir: Path | None = Field(
+        default=None,
+        description="Scratch space of workers; may be local and volatile. Default: `work` in the data directory.",
+    )
+    database_url: str = Field(
+        default="",
+        description="`postgresql+asyncpg://user:password@host/database` at scale. Default: a SQLite file in the data directory.",
+    )
+    redis_url: str = Field(
+        default="",
+        description="`redis://…`, `rediss://…` or `unix://…` at scale. Default: none; the queue and a worker run in-process.",
+    )
+    host: str = Field(default="127.0.0.1", description="Address `harborguard serve` listens on.")
+    port: int = Field(
+        default=8000, ge=0, le=65535, description="Port `harborguard serve` listens on; 0 picks a free one."
+    )
+    public_url: str = Field(
+        default="", description="Where users reach the service. With `https://` cookies are Secure and HSTS is sent."
+    )
+    master_key: SecretStr | None = Field(
+        default=None,
+        description="32 bytes, base64: wraps stored secrets and keys tokens. Default: a key file made on first start in the "
+        "data directory; losing it makes stored secrets and all tokens unusable.",
+    )
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(
+        default=(), description="Networks whose `X-Forwarded-For` is believed, comma-separated."
+    )
+    rate_limit_per_minute: int = Field(
+        default=600,
+        ge=1,
+        description="General budget of calls a minute, per credential (anonymous: per client address).",
+    )
+    session_idle_minutes: int = Field(
+        default=720, ge=5, description="A session ends after this long without a request."
+    )
+    session_absolute_hours: int = Field(default=168, ge=1, description="A session ends after this long in any case.")
+    max_upload_bytes: int = Field(
+        default=5 * GIB, ge=MIB, description="Largest image archive that may be uploaded, in bytes."
+    )
+    native_fallback: bool = Field(
+        default=True,
+        description="Whether the native provider answers for requested engines whose tool is not installed. "
+        "Off: such an engine is SKIPPED with the reason.",
+    )
+    outgoing_allowed_networks: Annotated[tuple[Network, ...], NoDecode] = Field(
+        default=(),
+        description="Private networks tenants may make the service connect to (registries), comma-separated. "
+        "Everything that is not a public address is blocked otherwise.",
+    )
+    outgoing_ca_bundle: Path | None = Field(
+        default=None, description="Extra certificate authorities for outgoing TLS, as a PEM file."
+    )
+    worker_concurrency: int = Field(default=2, ge=1, le=64, description="Scans at a time in one worker process.")
+    scan_timeout_seconds: int = Field(default=1800, ge=10, description="A scan that takes longer is FAILED.")
+    lease_seconds: float = Field(
+        default=30.0, ge=2, description="A worker that is silent for this long has lost its jobs to the others."
+    )
+    reconcile_seconds: float = Field(
+        default=5.0, ge=0.2, description="How often orphaned and unannounced jobs are looked for."
+    )
+    image_unpacked_bytes: int = Field(
+        default=20 * GIB, ge=MIB, description="Largest image, unpacked, in bytes; counted on bytes actually read."
+    )
+    analysis_memory_bytes: int = Field(
+        default=512 * MIB, ge=128 * MIB, description="Memory of the child process that reads an image, in bytes."
+    )
+    analysis_timeout_seconds: int = Field(default=600, ge=5, description="Time for reading one image, in seconds.")
+    log_format: LogFormat = Field(default=LogFormat.JSON, description="`json` for machines, `console` for people.")
+    log_level: LogLevel = Field(default=LogLevel.INFO, description="Least level that is logged.")
+
+    @field_validator("trusted_proxies", "outgoing_allowed_networks", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, value: str) -> str:
+        if value and not value.startswith(("postgresql+asyncpg://", "sqlite+aiosqlite:///")):
+            msg = "must start with postgresql+asyncpg:// or sqlite+aiosqlite:///"
+            raise ValueError(msg)
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        del dotenv_settings, file_secret_settings
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @property
+    def database(self) -> str:
+        return self.database_url or f"sqlite+aiosqlite:///{self.data_dir.absolute() / 'harborguard.db'}"
+
+    @property
+    def scratch(self) -> Path:
+        return (self.work_dir or self.data_dir / "work").absolute()
+
+    @property
+    def embedded(self) -> bool:
+        """One process, with the queue and a worker in it."""
+        return not self.redis_url

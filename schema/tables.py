@@ -1,0 +1,19 @@
+"""Every table of the product, imported so that the metadata is complete."""
+
+from __future__ import annotations
+
+import schema.advisories.models
+import schema.audit.models
+import schema.credentials.models
+import schema.dependencies.models
+import schema.images.models
+import schema.jobs.models
+import schema.kernel.idempotency
+import schema.kernel.outbox
+import schema.organizations.models
+import schema.registries.models
+import schema.scans.models
+import schema.vulnerabilities.models  # noqa: F401
+from schema.kernel.columns import metadata
+
+__all__ = ["metadata"]

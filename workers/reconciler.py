@@ -1,0 +1,52 @@
+"""Finds what a crash, a flushed queue or a lost message left behind, every few seconds and at start.
+
+Any number of processes may run it: each step is one statement that only touches what is still due.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from schema.jobs import repository
+from schema.kernel.errors import HarborGuardError
+from schema.kernel.idempotency import forget_expired
+from schema.scans import lifecycle
+from schema.scans.failures import FailureCode, ScanFailure
+from workers.runner import JobRunner
+from workers.runtime import WorkerRuntime
+
+log = structlog.get_logger(__name__)
+
+
+async def reconcile_forever(runtime: WorkerRuntime, runner: JobRunner) -> None:
+    while True:
+        try:
+            await reconcile(runtime, runner)
+        except HarborGuardError as error:
+            log.warning("reconciler.postponed", error=error.message)
+        await asyncio.sleep(runtime.limits.reconcile_seconds)
+
+
+async def reconcile(runtime: WorkerRuntime, runner: JobRunner) -> None:
+    """One pass: orphaned jobs, expired idempotency keys, undelivered messages, jobs nobody was woken for."""
+    services = runtime.services
+    now = services.clock()
+    async with services.database.write() as session:
+        requeued, lost = await repository.requeue_orphans(session, now=now)
+        for orphan in lost:
+            reason = "The worker died on every attempt, most likely out of memory or killed; see the server's log"
+            await lifecycle.end_failed(
+                session,
+                orphan.organization_id,
+                orphan.subject_id,
+                ScanFailure(FailureCode.INTERRUPTED, reason),
+                now=now,
+            )
+        await forget_expired(session, now=now)
+    if requeued or lost:
+        log.warning("reconciler.orphans", requeued=requeued, failed=len(lost))
+    await services.relay.drain_quietly()
+    # Also looks for jobs whose wake-up was lost; with nothing due that is one short statement.
+    runner.wake()

@@ -1,0 +1,116 @@
+"""Taking jobs and seeing each to its end: done, failed, cancelled, or handed back."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from schema.jobs import repository
+from schema.jobs.models import JobState
+from schema.jobs.repository import Lease
+from schema.kernel.errors import ErrorCode, HarborGuardError
+from schema.scans import lifecycle
+from schema.scans.failures import FailureCode, ScanFailure
+from workers.leases import CancelRequestedError, LeaseLostError, work_under_lease
+from workers.runtime import WorkerRuntime
+from workers.scan import perform_scan
+from workers.workspace import Workspace
+
+log = structlog.get_logger(__name__)
+
+
+class JobRunner:
+    """Works on due jobs, at most `limits.concurrency` at a time, in tasks of its own: a wake-up returns at once."""
+
+    def __init__(self, runtime: WorkerRuntime, workspace: Workspace) -> None:
+        self._runtime = runtime
+        self._workspace = workspace
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._woken = False
+
+    @property
+    def has_free_slot(self) -> bool:
+        return len(self._tasks) < self._runtime.limits.concurrency
+
+    def wake(self) -> None:
+        """Looks for due jobs, now if a slot is free, else as soon as one is."""
+        self._woken = True
+        if self.has_free_slot:
+            task = asyncio.create_task(self._work())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Stops what runs and hands it back."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _work(self) -> None:
+        try:
+            while self._woken:
+                self._woken = False
+                while (lease := await self._lease_next()) is not None:
+                    await self._work_on(lease)
+        except HarborGuardError as error:
+            # The database is away: a lease that was taken expires, and the reconciler queues its job again.
+            log.warning("runner.postponed", error=error.message)
+
+    async def _lease_next(self) -> Lease | None:
+        services = self._runtime.services
+        async with services.database.write() as session:
+            return await repository.lease_next(
+                session,
+                owner=self._runtime.owner,
+                now=services.clock(),
+                seconds=self._runtime.limits.lease_seconds,
+            )
+
+    async def _work_on(self, lease: Lease) -> None:
+        bound = structlog.contextvars.bound_contextvars(job=lease.job_id, subject=lease.subject_id)
+        with bound, self._workspace.scratch() as scratch:
+            try:
+                await work_under_lease(perform_scan(lease, self._runtime, scratch), lease, self._runtime)
+            except LeaseLostError:
+                log.warning("job.lease_lost", attempt=lease.attempt)
+            except CancelRequestedError:
+                await self._end(lease, JobState.CANCELLED)
+            except ScanFailure as failure:
+                await self._end(lease, JobState.FAILED, failure)
+            except asyncio.CancelledError:
+                await asyncio.shield(self._hand_back(lease, attempted=False))
+                raise
+            except HarborGuardError as error:
+                if error.code is ErrorCode.SERVICE_UNAVAILABLE:
+                    raise
+                log.exception("job.unexpected_error", attempt=lease.attempt)
+                await self._retry(lease)
+            except Exception:
+                log.exception("job.unexpected_error", attempt=lease.attempt)
+                await self._retry(lease)
+
+    async def _retry(self, lease: Lease) -> None:
+        if lease.attempt < lease.max_attempts:
+            await self._hand_back(lease, attempted=True)
+        else:
+            reason = "The scan ran into a defect of ours on every attempt; the server's log has the details"
+            await self._end(lease, JobState.FAILED, ScanFailure(FailureCode.INTERNAL, reason))
+
+    async def _end(self, lease: Lease, state: JobState, failure: ScanFailure | None = None) -> None:
+        services = self._runtime.services
+        now = services.clock()
+        async with services.database.write() as session:
+            if not await repository.finish(session, lease, state, now=now):
+                return  # somebody else's job by now
+            if failure is not None:
+                await lifecycle.end_failed(session, lease.organization_id, lease.subject_id, failure, now=now)
+            else:
+                await lifecycle.end_cancelled(session, lease.organization_id, lease.subject_id, now=now)
+        await services.signals.send(lease.subject_id)
+
+    async def _hand_back(self, lease: Lease, *, attempted: bool) -> None:
+        services = self._runtime.services
+        async with services.database.write() as session:
+            await repository.hand_back(session, lease, attempted=attempted, now=services.clock())
+        await services.relay.drain_quietly()

@@ -1,0 +1,36 @@
+"""What a worker process is made of, handed in by `app`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from schema.kernel.context import Services
+from schema.kernel.ports import OutgoingHttp
+from workers.oci.limits import ImageLimits
+from workers.sandbox import SandboxLimits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerLimits:
+    """Operator settings of a worker. Times in seconds."""
+
+    concurrency: int  # scans at a time in this process
+    lease_seconds: float  # a worker that is silent for this long has lost its jobs
+    heartbeat_seconds: float
+    reconcile_seconds: float
+    scan_seconds: float  # a whole scan
+    image: ImageLimits
+    analysis: SandboxLimits  # the child process that reads the image
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerRuntime:
+    """`owner` names this process in leases; it is new at every start, so a restarted process is nobody's owner."""
+
+    services: Services
+    http: OutgoingHttp
+    limits: WorkerLimits
+    work_dir: Path
+    owner: str
+    native_fallback: bool

@@ -1,0 +1,86 @@
+"""A worker's life: woken through arq, kept honest by the reconciler, resilient to a queue that goes away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import structlog
+from arq.connections import ArqRedis
+from arq.utils import poll
+from arq.worker import Worker, func
+from redis.exceptions import RedisError
+
+from workers.reconciler import reconcile_forever
+from workers.runner import JobRunner
+from workers.runtime import WorkerRuntime
+from workers.workspace import Workspace
+
+log = structlog.get_logger(__name__)
+POLL_SECONDS = 0.2
+QUEUE_RETRY_SECONDS = 1.0
+
+
+class WakingWorker(Worker):
+    """arq's worker without its start-up INFO, which the in-process stand-in for Redis does not know."""
+
+    async def main(self) -> None:
+        async for _ in poll(self.poll_delay_s):
+            await self._poll_iteration()
+
+
+@asynccontextmanager
+async def running_worker(
+    runtime: WorkerRuntime, connect: Callable[[], ArqRedis], *, queue_name: str, function: str
+) -> AsyncIterator[None]:
+    """Works in the background until the block ends; then running jobs are handed back for another worker."""
+    with Workspace(runtime.work_dir, runtime.owner) as workspace:
+        runner = JobRunner(runtime, workspace)
+        tasks = [
+            asyncio.create_task(reconcile_forever(runtime, runner), name="reconciler"),
+            asyncio.create_task(
+                _listen_forever(runner, connect, queue_name=queue_name, function=function), name="queue"
+            ),
+        ]
+        log.info("worker.started", owner=runtime.owner, concurrency=runtime.limits.concurrency)
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await runner.close()
+            log.info("worker.stopped", owner=runtime.owner)
+
+
+async def _listen_forever(
+    runner: JobRunner, connect: Callable[[], ArqRedis], *, queue_name: str, function: str
+) -> None:
+    """Takes wake-ups from the queue. While the queue is away, the reconciler's look is what finds jobs."""
+
+    async def work(_context: dict[str, Any], _job_id: str) -> None:
+        runner.wake()
+
+    while True:
+        redis = connect()
+        worker = WakingWorker(
+            functions=[func(work, name=function)],
+            redis_pool=redis,
+            queue_name=queue_name,
+            handle_signals=False,
+            keep_result=0,
+            poll_delay=POLL_SECONDS,
+            retry_jobs=False,
+            job_serializer=redis.job_serializer,
+            job_deserializer=redis.job_deserializer,
+        )
+        try:
+            await worker.async_run()
+        except (RedisError, OSError) as error:
+            log.warning("queue.unavailable", error=type(error).__name__)
+        finally:
+            with suppress(RedisError, OSError):
+                await worker.close()
+        await asyncio.sleep(QUEUE_RETRY_SECONDS)

@@ -38,6 +38,7 @@ STOP_SECONDS = 20.0
 # die. SIGQUIT lets PostgreSQL free its shared memory; SIGCONT wakes a server that a test has paused; a server that is
 # still writing makes `rm` fail, hence the repetition.
 _JANITOR = """
+server=
 while read -r line; do server=$line; done
 if [ -n "$server" ]; then
     kill -QUIT "$server"; kill -CONT "$server"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import strawberry
 from strawberry.schema.config import StrawberryConfig
+from strawberry.types.base import get_object_definition
 
 from schema.advisories.queries import AdvisoriesQuery
 from schema.credentials.mutations import CredentialsMutation
@@ -50,6 +51,6 @@ def build_schema() -> tuple[strawberry.Schema, DocumentCache]:
         config=StrawberryConfig(scalar_map=SCALARS, auto_camel_case=True),
     )
     for root in (Query, Mutation, Subscription):
-        for field in root.__strawberry_definition__.fields:  # type: ignore[attr-defined]
+        for field in get_object_definition(root, strict=True).fields:
             policy_of(field)
     return schema, cache

@@ -6,8 +6,8 @@ from datetime import datetime
 
 import strawberry
 
-from schema.kernel.principal import Role
 from schema.kernel.validation import Constraint, constrained
+from schema.organizations.enums import Role
 from schema.organizations.inputs import NAME
 
 

@@ -9,7 +9,7 @@ import strawberry
 
 from schema.kernel.pages import PageMeta
 from schema.kernel.pagination import Page
-from schema.kernel.principal import Role
+from schema.organizations.enums import Role
 
 
 @strawberry.type(description="A machine's credential.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import BigInteger, Index, UniqueConstraint
 from sqlmodel import Field
 
 from schema.dependencies.records import PackageType
@@ -16,7 +16,7 @@ class Package(TenantTable, table=True):
     __table_args__ = (Index(None, "scan_id", "name", "id"), Index(None, "organization_id", "type", "name"))
 
     id: str = id_field()
-    scan_id: str = Field(sa_type=String, sa_column_args=(ForeignKey("scans.id", ondelete="CASCADE"),))
+    scan_id: str = Field(foreign_key="scans.id", ondelete="CASCADE")
     name: str = Field(max_length=300)
     version: str = Field(max_length=300)
     type: PackageType = enum_field(PackageType, nullable=False)
@@ -39,7 +39,7 @@ class Layer(TenantTable, table=True):
     __table_args__ = (UniqueConstraint("scan_id", "index"),)
 
     id: str = id_field()
-    scan_id: str = Field(sa_type=String, sa_column_args=(ForeignKey("scans.id", ondelete="CASCADE"),))
+    scan_id: str = Field(foreign_key="scans.id", ondelete="CASCADE")
     index: int
     digest: str = Field(max_length=140)
     diff_id: str = Field(max_length=140)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import BigInteger, Index, UniqueConstraint
 from sqlmodel import Field
 
 from schema.kernel.columns import TenantTable, id_field, json_field, optional_time_field, time_field
@@ -24,7 +24,7 @@ class Image(VerdictColumns, table=True):
 
     id: str = id_field()
     name: str = Field(max_length=255)  # "ghcr.io/acme/api"
-    registry_id: str | None = Field(default=None, sa_type=String, sa_column_args=(ForeignKey("registries.id"),))
+    registry_id: str | None = Field(default=None, foreign_key="registries.id")
     tag_count: int = 0
     latest_tag: str | None = Field(default=None, max_length=128)
     latest_digest: str | None = Field(default=None, max_length=140)
@@ -39,7 +39,7 @@ class Tag(VerdictColumns, table=True):
     __table_args__ = (UniqueConstraint("organization_id", "image_id", "name"),)
 
     id: str = id_field()
-    image_id: str = Field(sa_type=String, sa_column_args=(ForeignKey("images.id", ondelete="CASCADE"),), index=True)
+    image_id: str = Field(foreign_key="images.id", ondelete="CASCADE", index=True)
     name: str = Field(max_length=128)
     digest: str | None = Field(default=None, max_length=140)  # None until the first scan resolved it
     last_scan_id: str | None = Field(default=None, max_length=40)
@@ -55,7 +55,7 @@ class Digest(TenantTable, table=True):
     __table_args__ = (UniqueConstraint("organization_id", "image_id", "digest"),)
 
     id: str = id_field()
-    image_id: str = Field(sa_type=String, sa_column_args=(ForeignKey("images.id", ondelete="CASCADE"),), index=True)
+    image_id: str = Field(foreign_key="images.id", ondelete="CASCADE", index=True)
     digest: str = Field(max_length=140)
     platform: str = Field(max_length=60)  # "linux/amd64"
     size_bytes: int = Field(default=0, sa_type=BigInteger)

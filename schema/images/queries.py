@@ -11,7 +11,7 @@ from schema.images.types import Image, ImagePage
 from schema.kernel.operations import Info, query_field
 from schema.kernel.pages import AfterCursor, PageLimit, PageMeta, PageNumber, SearchText
 from schema.kernel.pagination import page_request
-from schema.vulnerabilities.scores import Grade
+from schema.vulnerabilities.enums import Grade
 
 
 @strawberry.type

@@ -9,11 +9,11 @@ import strawberry
 
 from schema.images import repository
 from schema.images.models import Upload as UploadRow
-from schema.kernel.operations import Info
+from schema.kernel.operations import Info, resolved_field
 from schema.kernel.pages import AfterCursor, PageLimit, PageMeta, PageNumber
 from schema.kernel.pagination import Page, page_request
 from schema.kernel.scalars import Long
-from schema.vulnerabilities.scores import Grade
+from schema.vulnerabilities.enums import Grade
 from schema.vulnerabilities.types import SeverityCounts
 
 
@@ -82,7 +82,7 @@ class Image:
             created_at=row.created_at,
         )
 
-    @strawberry.field(description="Its tags, the one that changed last first.")
+    @resolved_field(description="Its tags, the one that changed last first.")
     async def tags(
         self,
         info: Info,

@@ -10,18 +10,15 @@ from datetime import datetime
 from typing import TypeAlias
 
 import strawberry
-import structlog
-from redis.exceptions import RedisError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from schema.kernel.background import Background
 from schema.kernel.database import Database
 from schema.kernel.errors import ErrorCode, HarborGuardError
 from schema.kernel.outbox import OutboxRelay
 from schema.kernel.ports import BlobStore, Clock, KeyProvider, RateBudget, RateLimiter, RateState, Signals
 from schema.kernel.principal import Principal
-from schema.kernel.secrets import TokenMint
-
-log = structlog.get_logger(__name__)
+from schema.kernel.secrets import SessionSigner, TokenMint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,9 +40,11 @@ class Services:
     blobs: BlobStore
     keys: KeyProvider
     mint: TokenMint
+    signer: SessionSigner
     rates: RateLimiter
     clock: Clock
     limits: Limits
+    background: Background = field(default_factory=Background)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,9 +62,11 @@ class RequestContext:
     user_agent: str = ""
     admitted: bool = False  # the adapter has already charged the rate limit and checked the permission
     rate_state: RateState | None = None  # the tightest budget hit so far
+    replayed: bool = False  # the answer is a kept one: the Idempotency-Key had been used before
     response_cookies: list[tuple[str, int]] = field(default_factory=list)  # (session token, max age in seconds)
     resolve_again: Callable[[], Awaitable[Principal | None]] | None = None
     _session: AsyncSession | None = None
+    _signals: list[str] = field(default_factory=list)
     _session_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
@@ -103,14 +104,14 @@ class RequestContext:
                 yield session
             finally:
                 self._session = None
-        await self._deliver_outbox()
+        await self.services.relay.drain_quietly()
+        signals, self._signals = self._signals, []
+        for subject_id in signals:
+            await self.services.signals.send(subject_id)
 
-    async def _deliver_outbox(self) -> None:
-        # The change is committed, so a queue that is away must not turn it into an error: the reconciler delivers later.
-        try:
-            await self.services.relay.drain()
-        except (OSError, RedisError, HarborGuardError) as error:
-            log.warning("outbox.delivery_postponed", error=type(error).__name__)
+    def signal_after_commit(self, subject_id: str) -> None:
+        """Tells listeners to look at the subject again, once there is something new to see."""
+        self._signals.append(subject_id)
 
     async def recheck(self) -> None:
         """Asks again who the caller is: a long stream ends when its credential is revoked. Raises UNAUTHORIZED."""
@@ -118,9 +119,16 @@ class RequestContext:
             self.principal_or_none = await self.resolve_again()
         _ = self.principal
 
-    async def charge(self, budget: RateBudget) -> None:
-        """Counts one use against the caller's budget. Raises RATE_LIMITED when it is used up."""
-        bucket = f"ip:{self.client_ip}" if self.principal_or_none is None else self.principal_or_none.credential_id
+    @property
+    def address_bucket(self) -> str:
+        """The budget of everybody behind the caller's address: for whoever has no credential, or guesses at one."""
+        return f"ip:{self.client_ip}"
+
+    async def charge(self, budget: RateBudget, *, bucket: str | None = None) -> None:
+        """Counts one use against the caller's budget, or the named bucket's. Raises RATE_LIMITED when it is used up."""
+        if bucket is None:
+            caller = self.principal_or_none
+            bucket = self.address_bucket if caller is None else caller.credential_id
         state = await self.services.rates.hit(budget, bucket)
         tightest = self.rate_state
         if tightest is None or not state.allowed or state.remaining < tightest.remaining:

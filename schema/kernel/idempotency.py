@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
-from sqlalchemy import ForeignKey, String, delete, insert, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import Field, col
 
@@ -30,7 +30,7 @@ MAX_KEY_LENGTH = 255
 class IdempotentAnswer(TenantTable, table=True):
     __tablename__ = "idempotent_answers"
 
-    organization_id: str = Field(primary_key=True, sa_type=String, sa_column_args=(ForeignKey("organizations.id"),))
+    organization_id: str = Field(primary_key=True, foreign_key="organizations.id")
     actor: str = Field(primary_key=True)
     key: str = Field(primary_key=True, max_length=MAX_KEY_LENGTH)
     fingerprint: str = Field(max_length=64)

@@ -8,13 +8,9 @@ import strawberry
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from schema.credentials.repository import get_presented
-from schema.kernel.principal import ActorKind, Principal, Role, permissions_of
+from schema.kernel.principal import Principal, permissions_of
 from schema.organizations import repository
-from schema.organizations.models import Plan
-
-strawberry.enum(Role, description="Roles of an organization; each carries permissions.")
-strawberry.enum(ActorKind, description="What kind of credential acts. USER is a signed-in browser.")
-strawberry.enum(Plan, description="What an organization has booked.")
+from schema.organizations.enums import ActorKind, Plan, Role
 
 
 @strawberry.type(description="A tenant: everything a member sees belongs to it.")

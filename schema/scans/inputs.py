@@ -5,7 +5,7 @@ from __future__ import annotations
 import strawberry
 
 from schema.kernel.validation import Constraint, constrained
-from schema.scans.models import Engine
+from schema.scans.enums import Engine
 
 
 @strawberry.input(description="An image to scan, and the engines to scan it with.")

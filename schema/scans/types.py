@@ -10,26 +10,15 @@ from typing import Annotated, Any
 import strawberry
 
 from schema.dependencies.models import Layer as LayerRow
-from schema.dependencies.records import PackageType
-from schema.kernel.operations import Info
+from schema.kernel.operations import Info, resolved_field
 from schema.kernel.pages import AfterCursor, PageLimit, PageMeta, PageNumber, SearchText
 from schema.kernel.pagination import Page, page_request
 from schema.kernel.scalars import Long
 from schema.scans import repository
-from schema.scans.failures import FailureCode
-from schema.scans.models import Engine, EngineRunStatus, ScanOrigin, ScanPhase, ScanStatus
-from schema.vulnerabilities.models import TriageStatus
-from schema.vulnerabilities.records import Severity
+from schema.scans.enums import Engine, EngineRunStatus, FailureCode, ScanOrigin, ScanPhase, ScanStatus
+from schema.vulnerabilities.enums import Grade, PackageType, Severity, TriageStatus
 from schema.vulnerabilities.repository import list_findings
-from schema.vulnerabilities.scores import Grade
 from schema.vulnerabilities.types import SeverityCounts, VulnerablePackage
-
-strawberry.enum(Engine, description="The six engines. Who answered for one is its run's `provider`.")
-strawberry.enum(EngineRunStatus, description="How an engine's run stands.")
-strawberry.enum(ScanStatus, description="How a scan stands.")
-strawberry.enum(ScanPhase, description="What a running scan is doing.")
-strawberry.enum(ScanOrigin, description="Who scanned: our workers, or a sensor.")
-strawberry.enum(FailureCode, description="Why a scan failed.")
 
 
 @strawberry.enum(description="Status filter; PENDING means QUEUED and COMPLETED means COMPLETE.")
@@ -278,14 +267,14 @@ class Scan:
             scanned_at=row.scanned_at,
         )
 
-    @strawberry.field(description="The requested engines, in request order.")
+    @resolved_field(description="The requested engines, in request order.")
     async def engines(self, info: Info) -> list[EngineRun]:
         async with info.context.read() as session:
             rows = await repository.engine_runs(session, info.context.organization_id, self.id)
         order = {engine: position for position, engine in enumerate(self.scanners)}
         return [EngineRun.from_row(row) for row in sorted(rows, key=lambda row: order[row.engine])]
 
-    @strawberry.field(description="What the scan found, worst first.")
+    @resolved_field(description="What the scan found, worst first.")
     async def findings(
         self,
         info: Info,
@@ -310,7 +299,7 @@ class Scan:
             )
         return FindingPage(items=[Finding.from_row(row) for row in found.items], meta=PageMeta.of(found.meta))
 
-    @strawberry.field(description="What the image consists of, by name.")
+    @resolved_field(description="What the image consists of, by name.")
     async def packages(
         self,
         info: Info,
@@ -332,13 +321,13 @@ class Scan:
             )
         return PackagePage(items=[Package.from_row(row) for row in found.items], meta=PageMeta.of(found.meta))
 
-    @strawberry.field(description="The image's layers, lowest first.")
+    @resolved_field(description="The image's layers, lowest first.")
     async def layers(self, info: Info) -> list[Layer]:
         async with info.context.read() as session:
             rows = await repository.layers(session, info.context.organization_id, self.id)
         return [Layer.from_row(row) for row in rows]
 
-    @strawberry.field(description="The log, oldest first, at most 1,000 lines.")
+    @resolved_field(description="The log, oldest first, at most 1,000 lines.")
     async def logs(
         self,
         info: Info,
@@ -348,7 +337,7 @@ class Scan:
             rows = await repository.log_lines(session, info.context.organization_id, self.id, after=after or 0)
         return [ScanLogLine(sequence=row.sequence, at=row.at, level=row.level, message=row.message) for row in rows]
 
-    @strawberry.field(description="What the provider of an engine printed. NOT_FOUND when it printed nothing.")
+    @resolved_field(description="What the provider of an engine printed. NOT_FOUND when it printed nothing.")
     async def engine_output(
         self, info: Info, engine: Annotated[Engine, strawberry.argument(description="A requested engine.")]
     ) -> EngineOutput:

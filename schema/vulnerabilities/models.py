@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import Index, UniqueConstraint
 from sqlmodel import Field
 
 from schema.dependencies.records import PackageType
@@ -38,7 +38,7 @@ class Vulnerability(TenantTable, table=True):
     )
 
     id: str = id_field()
-    image_id: str = Field(sa_type=String, sa_column_args=(ForeignKey("images.id", ondelete="CASCADE"),), index=True)
+    image_id: str = Field(foreign_key="images.id", ondelete="CASCADE", index=True)
     cve_id: str = Field(max_length=60)  # the flaw's chosen id: a CVE where it has one
     aliases: list[str] = json_field(nullable=False)
     advisory_ids: list[str] = json_field(nullable=False)
@@ -71,10 +71,8 @@ class ScanFinding(TenantTable, table=True):
     )
 
     id: str = id_field()
-    scan_id: str = Field(sa_type=String, sa_column_args=(ForeignKey("scans.id", ondelete="CASCADE"),))
-    vulnerability_id: str = Field(
-        sa_type=String, sa_column_args=(ForeignKey("vulnerabilities.id", ondelete="CASCADE"),)
-    )
+    scan_id: str = Field(foreign_key="scans.id", ondelete="CASCADE")
+    vulnerability_id: str = Field(foreign_key="vulnerabilities.id", ondelete="CASCADE")
     severity: Severity = enum_field(Severity, nullable=False)
     severity_key: int
     sources: list[str] = json_field(nullable=False)

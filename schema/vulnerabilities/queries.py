@@ -10,8 +10,7 @@ from schema.kernel.operations import Info, query_field
 from schema.kernel.pages import AfterCursor, PageLimit, PageNumber, SearchText
 from schema.kernel.pagination import page_request
 from schema.vulnerabilities import repository
-from schema.vulnerabilities.models import TriageStatus
-from schema.vulnerabilities.records import Severity
+from schema.vulnerabilities.enums import Severity, TriageStatus
 from schema.vulnerabilities.types import ScannerFilter, VulnerabilityDetail, VulnerabilityPage
 
 

@@ -9,17 +9,9 @@ from typing import Any
 
 import strawberry
 
-from schema.dependencies.records import PackageType
 from schema.kernel.pages import PageMeta
 from schema.kernel.pagination import Page
-from schema.vulnerabilities.models import TriageStatus
-from schema.vulnerabilities.records import Severity
-from schema.vulnerabilities.scores import Grade
-
-strawberry.enum(Severity, description="How bad a flaw is. UNKNOWN is a statement of its own, never LOW.")
-strawberry.enum(Grade, description="A: no critical or high. B: up to 3 high. C: more than 3 high. D: any critical.")
-strawberry.enum(TriageStatus, description="Where a vulnerability stands in its life.")
-strawberry.enum(PackageType, description="Package types; `PIP` is a Python distribution.")
+from schema.vulnerabilities.enums import PackageType, Severity, TriageStatus
 
 
 @strawberry.enum(description="Who reported a vulnerability: a tool itself, or our own native provider.")

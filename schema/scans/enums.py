@@ -1,0 +1,19 @@
+"""The enums of scans as the schema names them. Imported by whatever declares a type with one."""
+
+from __future__ import annotations
+
+import strawberry
+
+from schema.scans.failures import FailureCode
+from schema.scans.models import Engine, EngineRunStatus, ScanOrigin, ScanPhase, ScanStatus
+
+strawberry.enum(
+    Engine, graphql_name_from="value", description="The six engines. Who answered for one is its run's `provider`."
+)
+strawberry.enum(EngineRunStatus, description="How an engine's run stands.")
+strawberry.enum(ScanStatus, description="How a scan stands.")
+strawberry.enum(ScanPhase, description="What a running scan is doing.")
+strawberry.enum(ScanOrigin, graphql_name_from="value", description="Who scanned: our workers, or a sensor.")
+strawberry.enum(FailureCode, description="Why a scan failed.")
+
+__all__ = ["Engine", "EngineRunStatus", "FailureCode", "ScanOrigin", "ScanPhase", "ScanStatus"]

@@ -1,0 +1,66 @@
+"""Logs: one structured line per event, with the id of the request it belongs to."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import structlog
+from structlog.types import EventDict, Processor, WrappedLogger
+
+# Values under these keys are never written, whoever passes them by mistake.
+SECRET_KEYS = frozenset(
+    {"authorization", "cookie", "credential_secret", "key", "master_key", "password", "secret", "set_cookie", "token"}
+)
+
+
+def scrub(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """A structlog processor: replaces secrets by their key."""
+    for key in event:
+        if key.lower().replace("-", "_") in SECRET_KEYS:
+            event[key] = "[removed]"
+    return event
+
+
+def configure_logging(*, level: str, json: bool) -> None:
+    """For the whole process, once: our own events and those of libraries, on standard error."""
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+        scrub,
+    ]
+    renderers: list[Processor] = (
+        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        if json
+        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    )
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    # Ours say it already: requests in app.middleware, unexpected errors of resolvers in schema.execution.errors.
+    for name in ("uvicorn.access", "strawberry.execution"):
+        logging.getLogger(name).disabled = True
+    for name in ("uvicorn", "uvicorn.error"):
+        logging.getLogger(name).handlers = []
+        logging.getLogger(name).propagate = True
+    for name in ("httpcore", "httpx", "aiosqlite"):
+        logging.getLogger(name).setLevel(logging.WARNING)

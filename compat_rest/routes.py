@@ -1,0 +1,191 @@
+"""The REST API as one table: each row is a route and the GraphQL operation that answers it.
+
+The document of a row (`operations/<operation>.graphql`) says everything else: its variables are the path segments, the
+query parameters and the body, its selection set is the answer. A variable that a `{segment}` of the path names is
+filled from there, one of an input type is the JSON body, one of type Archive is the streamed body, any other is a
+query parameter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Envelope(StrEnum):
+    """How the operation's data becomes an answer."""
+
+    SINGLE = "SINGLE"  # {"data": {…}}
+    PAGE = "PAGE"  # {"data": […], "meta", "links"}, from a page with `items` and `meta`
+    LIST = "LIST"  # the same, from a list that is never paged
+    EMPTY = "EMPTY"  # 204
+    FILE = "FILE"  # a download, from an object with `mediaType` and `content`
+    EVENTS = "EVENTS"  # text/event-stream, from a subscription
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One row. Templates (`location`, `additions`, `filename`) are filled from the answer's data or the path."""
+
+    method: str
+    path: str
+    operation: str
+    tag: str
+    envelope: Envelope = Envelope.SINGLE
+    status: int = 200
+    data: tuple[str, ...] = ()  # where the answer lies below the operation's root field
+    location: str | None = None
+    additions: tuple[tuple[str, str], ...] = ()  # fields that only REST has
+    filename: str | None = None
+    creates: bool = False  # honours Idempotency-Key
+
+
+ROUTES: tuple[Route, ...] = (
+    # Scans
+    Route(method="GET", path="/api/scans", operation="listScans", tag="scans", envelope=Envelope.PAGE),
+    Route(
+        method="POST",
+        path="/api/scans",
+        operation="triggerScan",
+        tag="scans",
+        status=202,
+        location="/api/scans/{id}/status",
+        additions=(
+            ("message", "Scan queued for execution"),
+            ("statusUrl", "/api/scans/{id}/status"),
+            ("url", "/dashboard/scans/{id}"),
+        ),
+        creates=True,
+    ),
+    Route(method="GET", path="/api/scans/{scanId}", operation="getScan", tag="scans"),
+    Route(method="DELETE", path="/api/scans/{scanId}", operation="deleteScan", tag="scans", envelope=Envelope.EMPTY),
+    Route(method="GET", path="/api/scans/{scanId}/status", operation="getScanStatus", tag="scans"),
+    Route(method="POST", path="/api/scans/{scanId}/cancel", operation="cancelScan", tag="scans"),
+    Route(
+        method="GET",
+        path="/api/scans/{scanId}/findings",
+        operation="listScanFindings",
+        tag="scans",
+        envelope=Envelope.PAGE,
+        data=("findings",),
+    ),
+    Route(
+        method="GET",
+        path="/api/scans/{scanId}/packages",
+        operation="listScanPackages",
+        tag="scans",
+        envelope=Envelope.PAGE,
+        data=("packages",),
+    ),
+    Route(
+        method="GET",
+        path="/api/scans/{scanId}/layers",
+        operation="listScanLayers",
+        tag="scans",
+        envelope=Envelope.LIST,
+        data=("layers",),
+    ),
+    Route(
+        method="GET",
+        path="/api/scans/{scanId}/engines",
+        operation="listScanEngines",
+        tag="scans",
+        envelope=Envelope.LIST,
+        data=("engines",),
+    ),
+    Route(
+        method="GET",
+        path="/api/scans/{scanId}/engines/{engine}/raw",
+        operation="downloadEngineOutput",
+        tag="scans",
+        envelope=Envelope.FILE,
+        data=("engineOutput",),
+        filename="{scanId}-{engine}",
+    ),
+    Route(
+        method="GET",
+        path="/api/scans/{scanId}/logs",
+        operation="listScanLogs",
+        tag="scans",
+        envelope=Envelope.LIST,
+        data=("logs",),
+    ),
+    Route(
+        method="GET",
+        path="/api/scans/{scanId}/events",
+        operation="followScan",
+        tag="scans",
+        envelope=Envelope.EVENTS,
+    ),
+    # Images
+    Route(method="GET", path="/api/images", operation="listImages", tag="images", envelope=Envelope.PAGE),
+    Route(method="POST", path="/api/images/upload", operation="uploadImage", tag="images", status=201, creates=True),
+    Route(method="GET", path="/api/images/{imageId}", operation="getImage", tag="images"),
+    Route(
+        method="GET",
+        path="/api/images/{imageId}/tags",
+        operation="listImageTags",
+        tag="images",
+        envelope=Envelope.PAGE,
+        data=("tags",),
+    ),
+    # Vulnerabilities
+    Route(
+        method="GET",
+        path="/api/vulnerabilities",
+        operation="listVulnerabilities",
+        tag="vulnerabilities",
+        envelope=Envelope.PAGE,
+    ),
+    Route(method="GET", path="/api/vulnerabilities/{vulnId}", operation="getVulnerability", tag="vulnerabilities"),
+    Route(method="GET", path="/api/advisories", operation="getAdvisoryStatus", tag="advisories"),
+    # Credentials
+    Route(method="GET", path="/api/api-keys", operation="listApiKeys", tag="api-keys", envelope=Envelope.PAGE),
+    Route(
+        method="POST",
+        path="/api/api-keys",
+        operation="createApiKey",
+        tag="api-keys",
+        status=201,
+        location="/api/api-keys/{id}",
+        creates=True,
+    ),
+    Route(method="GET", path="/api/api-keys/{keyId}", operation="getApiKey", tag="api-keys"),
+    Route(
+        method="DELETE", path="/api/api-keys/{keyId}", operation="deleteApiKey", tag="api-keys", envelope=Envelope.EMPTY
+    ),
+    Route(
+        method="GET",
+        path="/api/personal-access-tokens",
+        operation="listPersonalAccessTokens",
+        tag="personal-access-tokens",
+        envelope=Envelope.PAGE,
+    ),
+    Route(
+        method="POST",
+        path="/api/personal-access-tokens",
+        operation="createPersonalAccessToken",
+        tag="personal-access-tokens",
+        status=201,
+        location="/api/personal-access-tokens/{id}",
+        creates=True,
+    ),
+    Route(
+        method="GET",
+        path="/api/personal-access-tokens/{tokenId}",
+        operation="getPersonalAccessToken",
+        tag="personal-access-tokens",
+    ),
+    Route(
+        method="DELETE",
+        path="/api/personal-access-tokens/{tokenId}",
+        operation="deletePersonalAccessToken",
+        tag="personal-access-tokens",
+        envelope=Envelope.EMPTY,
+    ),
+    # People
+    Route(method="GET", path="/api/me", operation="getMe", tag="account"),
+    Route(method="POST", path="/api/setup", operation="completeSetup", tag="account", status=201),
+    Route(method="POST", path="/api/auth/login", operation="login", tag="account"),
+    Route(method="POST", path="/api/auth/logout", operation="logout", tag="account", envelope=Envelope.EMPTY),
+)

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route as StarletteRoute
 from starlette.types import Receive, Scope, Send
 
-from compat_rest.endpoints import Endpoint
+from compat_rest.endpoints import Endpoint, read_documents
 from compat_rest.envelopes import error_response
 from compat_rest.routes import ROUTES, Envelope, Route
 from schema.kernel.context import RequestContext
@@ -53,13 +53,19 @@ def method_not_allowed(allowed: Iterable[str], request_id: str) -> Response:
     return error_response(error, request_id, headers={"Allow": methods})
 
 
-def bind_routes(schema: GraphQLSchema, rows: Iterable[Route] = ROUTES) -> list[StarletteRoute]:
-    """Every row bound to the schema, grouped by path. Raises ValueError for a row that cannot work."""
+def bind_routes(
+    schema: GraphQLSchema, rows: Iterable[Route] = ROUTES, *, documents: Mapping[str, str] | None = None
+) -> list[StarletteRoute]:
+    """Every row bound to the schema, grouped by path. Raises ValueError for a row that cannot work.
+
+    `documents` are texts by operation name; without them, those of the table.
+    """
+    texts = read_documents() if documents is None else documents
     paths: dict[str, dict[str, Endpoint]] = {}
     for row in rows:
         methods = paths.setdefault(row.path, {})
         if row.method in methods:
             msg = f"{row.method} {row.path} is declared twice"
             raise ValueError(msg)
-        methods[row.method] = Endpoint.bind(row, schema)
+        methods[row.method] = Endpoint.bind(row, schema, texts)
     return [StarletteRoute(path, Resource(path, endpoints)) for path, endpoints in paths.items()]

@@ -59,15 +59,17 @@ class Endpoint:
     stream_body: str | None
 
     @classmethod
-    def bind(cls, route: Route, schema: GraphQLSchema) -> Self:
+    def bind(cls, route: Route, schema: GraphQLSchema, documents: Mapping[str, str]) -> Self:
         """Raises ValueError naming the row and what is wrong with it or its document."""
-        name = f"{route.method} {route.path}"
         try:
-            operation = load_operation(schema, _document(route.operation))
+            if route.operation not in documents:
+                msg = f"there is no document {route.operation}"
+                raise ValueError(msg)  # noqa: TRY301 -- told like everything else that is wrong with a row
+            operation = load_operation(schema, documents[route.operation])
             _check(route, operation)
             return cls(route=route, schema=schema, operation=operation, **_bindings(route, schema, operation))
-        except (ValueError, FileNotFoundError) as error:
-            msg = f"{name}: {error}"
+        except ValueError as error:
+            msg = f"{route.method} {route.path}: {error}"
             raise ValueError(msg) from None
 
     async def answer(self, request: Request, context: RequestContext) -> ASGIApp:
@@ -163,8 +165,15 @@ def _download(data: Mapping[str, str], route: Route, path_params: Mapping[str, s
     )
 
 
-def _document(name: str) -> str:
-    return (files("compat_rest") / "operations" / f"{name}.graphql").read_text()
+def read_documents() -> dict[str, str]:
+    """The documents of the table, by the name of their file."""
+    suffix = ".graphql"
+    directory = files("compat_rest") / "operations"
+    return {
+        entry.name.removesuffix(suffix): entry.read_text()
+        for entry in directory.iterdir()
+        if entry.name.endswith(suffix)
+    }
 
 
 def _check(route: Route, operation: Operation) -> None:

@@ -25,6 +25,7 @@ from schema.execution.documents import prepare
 from schema.execution.errors import error_of
 from schema.execution.executor import DocumentExecutor
 from schema.kernel.context import RequestContext
+from schema.kernel.errors import HarborGuardError
 from schema.kernel.idempotency import IdempotencyKey, recall, remember
 from schema.kernel.operations import Policy, policy_of
 
@@ -144,9 +145,15 @@ async def stream_operation(
         yield _data(stream, operation)
         return
     # graphql-core promises an iterator; what a subscription gives is a generator, which must not outlive its listener.
-    async with aclosing(cast("AsyncGenerator[ExecutionResult]", stream)) as results:
-        async for result in results:
-            yield _data(result, operation)
+    # What the generator itself raises is no result: it comes as it is.
+    try:
+        async with aclosing(cast("AsyncGenerator[ExecutionResult]", stream)) as results:
+            async for result in results:
+                yield _data(result, operation)
+    except HarborGuardError:
+        raise
+    except Exception as error:
+        raise error_of(GraphQLError("", original_error=error)) from error
 
 
 def _data(result: ExecutionResult, operation: Operation) -> Any:

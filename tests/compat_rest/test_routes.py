@@ -1,0 +1,86 @@
+"""The table against the real schema."""
+
+from __future__ import annotations
+
+import pytest
+from graphql import GraphQLSchema
+from starlette.routing import compile_path
+
+from compat_rest.endpoints import Endpoint, read_documents
+from compat_rest.routes import ROUTES, Route
+from schema.build import build_schema
+
+# Method and path, then who may call it: the documented contract in one glance.
+CONTRACT = """
+GET    /api/scans                                    scans:view
+POST   /api/scans                                    scans:create            10/60s
+GET    /api/scans/{scanId}                           scans:view
+DELETE /api/scans/{scanId}                           scans:delete
+GET    /api/scans/{scanId}/status                    scans:view
+POST   /api/scans/{scanId}/cancel                    scans:edit
+GET    /api/scans/{scanId}/findings                  scans:view
+GET    /api/scans/{scanId}/packages                  scans:view
+GET    /api/scans/{scanId}/layers                    scans:view
+GET    /api/scans/{scanId}/engines                   scans:view
+GET    /api/scans/{scanId}/engines/{engine}/raw      scans:view
+GET    /api/scans/{scanId}/logs                      scans:view
+GET    /api/scans/{scanId}/events                    scans:view
+GET    /api/images                                   images:view
+POST   /api/images/upload                            scans:create
+GET    /api/images/{imageId}                         images:view
+GET    /api/images/{imageId}/tags                    images:view
+GET    /api/vulnerabilities                          vulnerabilities:view
+GET    /api/vulnerabilities/{vulnId}                 vulnerabilities:view
+GET    /api/advisories                               vulnerabilities:view
+GET    /api/api-keys                                 api-keys:view
+POST   /api/api-keys                                 api-keys:create         10/60s
+GET    /api/api-keys/{keyId}                         api-keys:view
+DELETE /api/api-keys/{keyId}                         api-keys:delete
+GET    /api/personal-access-tokens                   tokens:self
+POST   /api/personal-access-tokens                   tokens:self             10/60s
+GET    /api/personal-access-tokens/{tokenId}         tokens:self
+DELETE /api/personal-access-tokens/{tokenId}         tokens:self
+GET    /api/me                                       authenticated
+POST   /api/setup                                    public                  10/60s
+POST   /api/auth/login                               public                  10/60s
+POST   /api/auth/logout                              authenticated
+"""
+
+
+@pytest.fixture(scope="module")
+def schema() -> GraphQLSchema:
+    return build_schema()[0]._schema
+
+
+@pytest.fixture(scope="module")
+def endpoints(schema: GraphQLSchema) -> list[Endpoint]:
+    documents = read_documents()
+    return [Endpoint.bind(route, schema, documents) for route in ROUTES]
+
+
+def test_t03_table_is_the_contract(endpoints: list[Endpoint]) -> None:
+    rows = []
+    for endpoint in endpoints:
+        policy = endpoint.operation.policy
+        who = "public" if policy.public else policy.permission or "authenticated"
+        budget = f"{policy.budget.requests}/{policy.budget.seconds}s" if policy.budget else ""
+        rows.append(f"{endpoint.route.method} {endpoint.route.path} {who} {budget}".strip())
+
+    assert rows == [" ".join(line.split()) for line in CONTRACT.strip().splitlines()]
+
+
+def test_every_document_belongs_to_one_row() -> None:
+    assert sorted(route.operation for route in ROUTES) == sorted(read_documents())
+
+
+def test_more_specific_paths_come_first() -> None:
+    """Starlette takes the first path that matches, so a fixed segment has to stand before a variable one."""
+    paths = list(dict.fromkeys(route.path for route in ROUTES))
+    for position, path in enumerate(paths):
+        shadowed = [later for later in paths[position + 1 :] if compile_path(path)[0].match(later)]
+        assert shadowed == []
+
+
+@pytest.mark.parametrize("route", [route for route in ROUTES if route.method == "POST" and route.status == 201])
+def test_what_creates_honours_an_idempotency_key(route: Route) -> None:
+    assert route.creates or route.operation == "completeSetup"  # nobody is signed in yet whose key it could be

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from schema.scans.failures import FailureCode, ScanFailure
 
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
+LINK_STEPS = 10_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,24 +36,32 @@ class ImageLimits:
 class Budget:
     """Counters shared by all layers of an image, which are read by several threads."""
 
-    def __init__(self, limits: ImageLimits) -> None:
+    def __init__(self, limits: ImageLimits, *, held: int = 0) -> None:
         self.limits = limits
+        self.held = held  # bytes of memory
         self._lock = threading.Lock()
         self._unpacked = 0
-        self._memory = 0
         self._entries = 0
         self._headers = 0
+        self._steps = 0
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Makes readers that are still at work end soon: what they would find is not needed any more."""
+        self._stopped = True
 
     def unpack(self, count: int) -> None:
         with self._lock:
             self._unpacked += count
+        if self._stopped:
+            raise ScanFailure(FailureCode.INTERRUPTED, "Reading the image was given up")
         if self._unpacked > self.limits.total_bytes:
             raise exceeded("The image unpacks to more", self.limits.total_bytes, "bytes")
 
     def hold(self, count: int) -> None:
         with self._lock:
-            self._memory += count
-        if self._memory > self.limits.memory_bytes:
+            self.held += count
+        if self.held > self.limits.memory_bytes:
             raise exceeded("The image's package files and names take more", self.limits.memory_bytes, "bytes of memory")
 
     def enter(self, count: int) -> None:
@@ -66,6 +75,13 @@ class Budget:
             self._headers += count
         if self._headers > self.limits.header_bytes:
             raise exceeded("The image has more", self.limits.header_bytes, "bytes of extended headers")
+
+    def follow(self, steps: int) -> None:
+        """Parts of symbolic links' targets, so that links which are long and many cost seconds, not hours."""
+        with self._lock:
+            self._steps += steps
+        if self._steps > LINK_STEPS:
+            raise exceeded("The image's symbolic links take more", LINK_STEPS, "steps to follow")
 
 
 def exceeded(subject: str, limit: int, unit: str) -> ScanFailure:

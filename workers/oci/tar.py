@@ -71,6 +71,7 @@ _KINDS = {
 }
 _WITHOUT_CONTENT = frozenset(b"123456")
 _LONG_NAME, _LONG_LINK, _GLOBAL = ord("L"), ord("K"), ord("g")
+_PAX_KEYS = (b"path=", b"size=", b"GNU.sparse.")
 _EXTENSIONS = frozenset(b"xXLK")  # X is what Solaris calls pax
 
 
@@ -204,7 +205,7 @@ class TarReader:
             extension.name = self._bounded(content.partition(b"\0")[0])
         elif flag == _LONG_LINK:
             extension.link = self._bounded(content.partition(b"\0")[0])
-        else:
+        elif any(key in content for key in _PAX_KEYS):  # most hold a fine-grained time and nothing we read
             for key, value in _pax_records(content):
                 if key == b"path" and value:
                     extension.name = self._bounded(value)
@@ -274,13 +275,13 @@ class TarReader:
         # BytesIO hands out its buffer without a copy, so a large file is in memory once.
         gathered = io.BytesIO()
         while True:
-            count -= gathered.write(self._buffer[self._at : self._at + count])
+            written = gathered.write(self._buffer[self._at : self._at + count])
+            self._at += written
+            count -= written
             if not count:
-                break
-            self._at = len(self._buffer)
+                return gathered.getvalue()
             if not self._fill():
                 raise _malformed("is cut off")
-        return gathered.getvalue()
 
     def _skip(self, count: int) -> None:
         while count > len(self._buffer) - self._at:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from schema.vulnerabilities.records import Severity
+
+MAX_HIGH_FOR_B = 3
+# A flaw nobody has rated weighs nothing: it is counted and shown, but a guess would be a made-up risk.
+WEIGHTS = {Severity.CRITICAL: 10, Severity.HIGH: 5, Severity.MEDIUM: 2, Severity.LOW: 1, Severity.UNKNOWN: 0}
+_SCALE = 200  # the sum of weights at which the score has reached 63 of 100
 
 
 class Grade(StrEnum):
@@ -21,6 +27,8 @@ class Grade(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeverityCounts:
+    """How many findings there are of each severity."""
+
     critical: int = 0
     high: int = 0
     medium: int = 0
@@ -29,15 +37,16 @@ class SeverityCounts:
 
     @classmethod
     def of(cls, severities: Iterable[Severity]) -> SeverityCounts:
-        listed = list(severities)
-        return cls(**{severity.value.lower(): listed.count(severity) for severity in Severity})
+        counted = Counter(severities)
+        return cls(**{severity.value.lower(): counted[severity] for severity in Severity})
 
-
-MAX_HIGH_FOR_B = 3
-WEIGHTS = {Severity.CRITICAL: 10, Severity.HIGH: 5, Severity.MEDIUM: 2, Severity.LOW: 1, Severity.UNKNOWN: 0}
+    @property
+    def total(self) -> int:
+        return self.critical + self.high + self.medium + self.low + self.unknown
 
 
 def grade(counts: SeverityCounts) -> Grade:
+    """The grade of a scan, a tag or an image. Only critical and high findings decide it."""
     if counts.critical:
         return Grade.D
     if counts.high > MAX_HIGH_FOR_B:
@@ -46,6 +55,10 @@ def grade(counts: SeverityCounts) -> Grade:
 
 
 def risk_score(findings: Iterable[tuple[Severity, float | None, bool]]) -> int:
-    """0-100 from (severity, EPSS or None, known to be exploited)."""
-    total = sum(WEIGHTS[severity] * (2 if kev else 1 + (epss or 0)) for severity, epss, kev in findings)
-    return round(100 * (1 - math.exp(-total / 200)))
+    """0-100 from the open findings as (severity, EPSS 0.0-1.0 or None, known to be exploited).
+
+    `round(100 * (1 - exp(-S / 200)))`, S the sum of each finding's weight, doubled if it is known to be exploited,
+    else times `1 + EPSS`. The curve keeps one more finding visible without ever passing 100.
+    """
+    total = sum(WEIGHTS[severity] * (2 if exploited else 1 + (epss or 0.0)) for severity, epss, exploited in findings)
+    return round(100 * (1 - math.exp(-total / _SCALE)))

@@ -51,7 +51,7 @@ class Redis:
                 max_connections=MAX_CONNECTIONS,
             )
         else:
-            pool = ConnectionPool(connection_class=fakeredis.aioredis.FakeConnection, server=self._stand_in)
+            pool = ConnectionPool(connection_class=fakeredis.FakeAsyncRedisConnection, server=self._stand_in)
         return ArqRedis(
             pool_or_conn=pool, job_serializer=write_job, job_deserializer=read_job, default_queue_name=QUEUE_NAME
         )

@@ -34,6 +34,7 @@ from app.demo.wheels import Fetch, collect_wheels, download_wheels, installed_na
 
 REFERENCE = "demo/harbor-shop:1.0"
 STATUS = "var/lib/dpkg/status"
+FILE_LISTS = "var/lib/dpkg/info"
 APPLICATION = "usr/src/app"
 SETTINGS: Mapping[str, object] = {
     "Cmd": ["node", "server.js"],
@@ -116,14 +117,14 @@ def dpkg_status(packages: Iterable[DebianPackage]) -> str:
 
 
 def _base(description: Description) -> Layer:
-    licenses = _licenses(description.base, description.licenses)
-    entries = [*map(_described, description.files), *licenses, _status(description.base)]
+    entries = [*map(_described, description.files), *_brought(description.base, description.licenses)]
+    entries.append(_status(description.base))
     return pack_layer("ADD debian-12.0-amd64.tar.xz /", entries)
 
 
 def _installed(description: Description) -> Layer:
-    licenses = _licenses(description.installed, description.licenses)
-    entries = [*licenses, _status([*description.base, *description.installed])]
+    entries = _brought(description.installed, description.licenses)
+    entries.append(_status([*description.base, *description.installed]))
     return pack_layer("RUN apt-get install -y ca-certificates curl libsqlite3-0 libwebp7 libxml2 openssl", entries)
 
 
@@ -136,7 +137,9 @@ def _upgraded(description: Description) -> Layer:
     current = {package.name: package for package in (*description.base, *description.installed)}
     current.update({package.name: package for package in description.upgraded})
     names = " ".join(package.name for package in description.upgraded)
-    return pack_layer(f"RUN apt-get install -y --only-upgrade {names}", [_status(current.values())])
+    entries = _brought(description.upgraded, description.licenses)
+    entries.append(_status(current.values()))
+    return pack_layer(f"RUN apt-get install -y --only-upgrade {names}", entries)
 
 
 def _removed(description: Description, unpacked: Mapping[PinnedWheel, Sequence[Entry]]) -> Layer:
@@ -169,9 +172,21 @@ def _stanza(package: DebianPackage) -> str:
     return "\n".join([*lines, f"Version: {package.version}", ""])
 
 
-def _licenses(packages: Iterable[DebianPackage], licenses: Mapping[str, str]) -> list[Entry]:
-    """Machine-readable copyright files for the packages whose licence the description names."""
-    return [_copyright(package.name, licenses[package.name]) for package in packages if package.name in licenses]
+def _brought(packages: Iterable[DebianPackage], licenses: Mapping[str, str]) -> list[Entry]:
+    """What a package brings with it: the list of its files, and its licence where the description names that.
+
+    dpkg's one status file is rewritten by every installation; the file lists tell which layer brought a package.
+    """
+    entries = []
+    for package in packages:
+        files = ["/."]
+        if package.name in licenses:
+            entries.append(_copyright(package.name, licenses[package.name]))
+            files.append(f"/{entries[-1].path}")
+        entries.append(
+            Entry(path=f"{FILE_LISTS}/{package.name}.list", content="".join(f"{f}\n" for f in files).encode())
+        )
+    return entries
 
 
 def _copyright(name: str, license_name: str) -> Entry:

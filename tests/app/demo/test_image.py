@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from app.demo.description import DebianPackage, Description, load_description
-from app.demo.image import REFERENCE, STATUS, DemoImage, build_demo_image, dpkg_status
+from app.demo.image import FILE_LISTS, REFERENCE, STATUS, DemoImage, build_demo_image, dpkg_status
 from app.demo.layout import OPAQUE
 from app.demo.wheels import SITE_PACKAGES
 
@@ -128,6 +128,14 @@ def test_the_last_dpkg_database_wins(layers: list[dict[str, bytes | None]], desc
     assert stanzas(layers[1][STATUS] or b"")["curl"]["Version"] == "7.88.1-10"
     assert last["curl"]["Version"] == last["libcurl4"]["Version"] == "7.88.1-10+deb12u4"
     assert last["libssl3"]["Source"] == "openssl"
+
+
+def test_file_lists_tell_which_layer_brought_a_package(layers: list[dict[str, bytes | None]]) -> None:
+    def bringing(name: str) -> list[int]:
+        return [index for index, layer in enumerate(layers) if f"{FILE_LISTS}/{name}.list" in layer]
+
+    assert (bringing("libc6"), bringing("libxml2"), bringing("curl")) == ([0], [1], [1, 5])
+    assert layers[0][f"{FILE_LISTS}/zlib1g.list"] == b"/.\n/usr/share/doc/zlib1g/copyright\n"
 
 
 def test_stanzas_name_a_source_only_where_it_differs() -> None:

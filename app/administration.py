@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from http import HTTPStatus
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from app.outgoing import OutgoingClient
 from app.queue import Redis
-from app.runtime import open_services
+from app.runtime import open_services, outgoing_policy
 from app.settings import Settings
 from schema.advisories.feeds import read_documents
 from schema.advisories.importing import ImportSummary
 from schema.advisories.importing import import_advisories as store_advisories
 from schema.advisories.osv import parse_osv
 from schema.advisories.records import AdvisoryRecord
-from schema.advisories.repository import ecosystems, imports
+from schema.advisories.repository import RECORDS_PER_BATCH, ecosystems, imports
+from schema.audit.repository import record
 from schema.build import build_schema
 from schema.execution.runner import load_operation, run_operation
+from schema.kernel.clock import iso_utc
 from schema.kernel.context import RequestContext, Services
-from schema.kernel.errors import bad_request
+from schema.kernel.errors import bad_request, conflict
+from schema.kernel.ports import OutgoingError
 from schema.kernel.principal import ActorKind, Principal, Role
 from schema.organizations.repository import sole_organization
+from schema.organizations.setup import ensure_setup_token
 from schema.registries.models import RegistryProvider
 from schema.registries.repository import add_registry as store_registry
+
+MAX_FEED_BYTES = 8 * 1024**3
+FEED_SECONDS = 3600.0
 
 
 @asynccontextmanager
@@ -55,8 +68,34 @@ async def operator_of(services: Services, organization_id: str | None) -> Princi
     )
 
 
-def acting(services: Services, principal: Principal) -> RequestContext:
+def acting(services: Services, principal: Principal | None) -> RequestContext:
     return RequestContext(services=services, principal_or_none=principal, request_id="cli", client_ip="local")
+
+
+async def execute(document: str, variables: dict[str, Any], context: RequestContext) -> Any:
+    """One operation, with the checks and the audit row it has over the network."""
+    schema = build_schema()[0]._schema  # noqa: SLF001 -- strawberry has no public name for it
+    return await run_operation(schema, load_operation(schema, document), variables, context)
+
+
+COMPLETE_SETUP = """
+mutation CompleteSetup($input: CompleteSetupInput!) {
+  completeSetup(input: $input) { organization { id name } }
+}
+"""
+
+
+async def set_up(settings: Settings, *, organization: str, email: str, name: str, password: str) -> str:
+    """Creates the first organization and its owner; returns the organization's id. CONFLICT when there is one."""
+    async with services_of(settings) as services:
+        async with services.database.write() as session:
+            token = await ensure_setup_token(session, services.mint, now=services.clock())
+        if token is None:
+            message = "HarborGuard is already set up"
+            raise conflict(message)
+        given = {"token": token, "organization": organization, "email": email, "name": name, "password": password}
+        data = await execute(COMPLETE_SETUP, {"input": given}, acting(services, None))
+    return str(data["organization"]["id"])
 
 
 CREATE_KEY = """
@@ -72,13 +111,9 @@ async def create_key(
     """The secret of a new key. The same mutation, checks and audit row as over the network."""
     async with services_of(settings) as services:
         expires = None if expires_days is None else iso_utc(services.clock() + timedelta(days=expires_days))
-        schema = build_schema()[0]._schema
-        data = await run_operation(
-            schema,
-            load_operation(schema, CREATE_KEY),
-            {"input": {"name": name, "role": role.name, "expiresAt": expires}},
-            acting(services, await operator_of(services, organization_id)),
-        )
+        given = {"name": name, "role": role.value, "expiresAt": expires}
+        context = acting(services, await operator_of(services, organization_id))
+        data = await execute(CREATE_KEY, {"input": given}, context)
     return str(data["secret"])
 
 
@@ -144,3 +179,61 @@ async def import_advisories(settings: Settings, source: str, *, console: Console
 def _progress(console: Console) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     return Progress(*columns, console=console, transient=True)
+
+
+async def _read_records(path: Path, progress: Progress, task: TaskID) -> AsyncIterator[AdvisoryRecord | None]:
+    """Reads and parses in a thread, batch by batch, so that storing and the bar go on meanwhile."""
+    documents = read_documents(path)
+
+    def next_batch() -> list[tuple[str, object]]:
+        return list(itertools.islice(documents, RECORDS_PER_BATCH))
+
+    while batch := await asyncio.to_thread(next_batch):
+        for name, document in batch:
+            progress.advance(task)
+            try:
+                yield parse_osv(document)
+            except ValueError as error:
+                progress.console.print(f"[yellow]rejected[/] {name}: {error}", highlight=False)
+                yield None
+
+
+async def _download(url: str, directory: Path, settings: Settings, progress: Progress) -> Path:
+    """The feed in a file. Only https, unless the operator's own networks are meant."""
+    http = OutgoingClient(outgoing_policy(settings))
+    target = directory / (Path(urlsplit(url).path).name or "feed")
+    try:
+        async with http.stream(
+            "GET", url, max_bytes=MAX_FEED_BYTES, timeout_seconds=FEED_SECONDS, allow_http=url.startswith("http://")
+        ) as response:
+            if response.status != HTTPStatus.OK:
+                message = f"{url} answered {response.status}"
+                raise bad_request(message)
+            task = progress.add_task(f"Downloading {target.name}", total=int(response.headers.get("content-length", 0)))
+            with target.open("wb") as file:
+                async for chunk in response.chunks:
+                    file.write(chunk)
+                    progress.advance(task, len(chunk))
+    except OutgoingError as error:
+        raise bad_request(error.message) from None
+    return target
+
+
+async def print_advisory_status(settings: Settings, out: Console) -> None:
+    async with services_of(settings) as services, services.database.read() as session:
+        held = await ecosystems(session)
+        runs = await imports(session, limit=5)
+    if not held:
+        out.print("No advisory data. Import some: harborguard advisories import FILE|DIRECTORY|ZIP|URL")
+        return
+    table = Table("Ecosystem", "Advisories", "Newest change", "Imported", title="Advisory data")
+    for row in held:
+        table.add_row(
+            row.ecosystem, f"{row.advisories:,}", f"{row.database_date:%Y-%m-%d}", f"{row.updated_at:%Y-%m-%d %H:%M}"
+        )
+    out.print(table)
+    table = Table("Source", "Records", "Rejected", "Finished", title="Latest imports")
+    for run in runs:
+        finished = f"{run.finished_at:%Y-%m-%d %H:%M}" if run.finished_at else "cut off; import it again"
+        table.add_row(run.source, f"{run.records:,}", f"{run.rejected:,}", finished)
+    out.print(table)

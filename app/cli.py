@@ -70,7 +70,7 @@ def serve(
     settings = settings_or_exit()
     changes = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     settings = settings.model_copy(update=changes)
-    configure_logging(settings.log_format, settings.log_level)
+    configure_logging(level=settings.log_level, json=settings.log_format is LogFormat.JSON)
     run(serve_forever(settings))
 
 
@@ -85,8 +85,26 @@ def worker() -> None:
             "[red]HARBORGUARD_REDIS_URL is not set[/]: without Redis `harborguard serve` works itself."
         )
         raise typer.Exit(2)
-    configure_logging(settings.log_format, settings.log_level)
+    configure_logging(level=settings.log_level, json=settings.log_format is LogFormat.JSON)
     run(work_forever(settings))
+
+
+@cli.command(epilog="Example: `harborguard setup --organization Acme --email you@example.com`")
+def setup(
+    organization: Annotated[str, typer.Option(help="Name of the organization.")],
+    email: Annotated[str, typer.Option(help="The owner's e-mail address, to sign in with.")],
+    name: Annotated[str, typer.Option(help="The owner's name.")] = "Owner",
+    password: Annotated[
+        str, typer.Option(prompt=True, confirmation_prompt=True, hide_input=True, help="At least 12 characters.")
+    ] = "",
+) -> None:
+    """Create the first organization and its owner, instead of with the token that `serve` prints."""
+    from app import administration  # noqa: PLC0415
+
+    organization_id = run(
+        administration.set_up(settings_or_exit(), organization=organization, email=email, name=name, password=password)
+    )
+    sys.stdout.write(f"{organization_id}\n")
 
 
 @cli.command()
@@ -94,7 +112,6 @@ def migrate() -> None:
     """Bring the database to the schema of this version. `serve` and `worker` do this by themselves."""
     from app import administration  # noqa: PLC0415
 
-    configure_logging(LogFormat.CONSOLE, settings_or_exit().log_level)
     run(administration.migrate(settings_or_exit()))
     progress_console.print("The database is up to date.")
 

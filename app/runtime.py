@@ -59,20 +59,27 @@ async def open_services(settings: Settings, connections: Redis) -> AsyncIterator
         await database.close()
 
 
-@asynccontextmanager
-async def open_worker(settings: Settings, connections: Redis, services: Services) -> AsyncIterator[None]:
-    """A worker in this process. Any number of them, in any number of processes, share the work."""
-    policy = OutgoingPolicy(
+def outgoing_policy(settings: Settings) -> OutgoingPolicy:
+    return OutgoingPolicy(
         allowed_networks=settings.outgoing_allowed_networks, extra_ca_bundle=settings.outgoing_ca_bundle
     )
-    runtime = WorkerRuntime(
+
+
+def worker_runtime(settings: Settings, services: Services) -> WorkerRuntime:
+    return WorkerRuntime(
         services=services,
-        http=OutgoingClient(policy),
+        http=OutgoingClient(outgoing_policy(settings)),
         limits=worker_limits(settings),
         work_dir=settings.scratch,
         owner=f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(4)}",
         native_fallback=settings.native_fallback,
     )
+
+
+@asynccontextmanager
+async def open_worker(settings: Settings, connections: Redis, services: Services) -> AsyncIterator[None]:
+    """A worker in this process. Any number of them, in any number of processes, share the work."""
+    runtime = worker_runtime(settings, services)
     async with running_worker(runtime, connections.connect, queue_name=QUEUE_NAME, function=FUNCTION):
         yield
 

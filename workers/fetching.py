@@ -6,26 +6,24 @@ from pathlib import Path
 
 from schema.images.reference import ImageReference
 from schema.images.repository import get_upload
-from schema.kernel.errors import ErrorCode, HarborGuardError
 from schema.registries.repository import RegistryAccess, open_registry
-from schema.scans.failures import FailureCode, ScanFailure
 from schema.scans.models import Scan, SourceKind
-from workers.analysis import unpack_archive
 from workers.oci.layout import Image
 from workers.oci.registry import RegistryCredentials, pull
+from workers.reading import unpack_archive
 from workers.runtime import WorkerRuntime
 
 
 async def fetch_image(scan: Scan, runtime: WorkerRuntime, destination: Path) -> Image:
     """Raises ScanFailure when the image cannot be had or is not what it claims to be."""
-    reference = ImageReference.parse(scan.reference)
     match scan.source_kind:
         case SourceKind.REGISTRY:
-            return await _pull(scan, reference, runtime, destination)
+            return await _pull(scan, runtime, destination)
         case SourceKind.UPLOAD:
             archive = await _uploaded(scan, runtime)
         case SourceKind.PATH:
-            archive = Path(scan.source or "")
+            assert scan.source is not None, "a local scan names its path"
+            archive = Path(scan.source)
     return await unpack_archive(
         archive,
         destination,
@@ -33,3 +31,34 @@ async def fetch_image(scan: Scan, runtime: WorkerRuntime, destination: Path) -> 
         limits=runtime.limits.image,
         sandbox=runtime.limits.analysis,
     )
+
+
+async def _pull(scan: Scan, runtime: WorkerRuntime, destination: Path) -> Image:
+    access = await _access(scan, runtime)
+    credentials = None
+    if access is not None and access.username is not None and access.password is not None:
+        credentials = RegistryCredentials(username=access.username, password=access.password)
+    return await pull(
+        ImageReference.parse(scan.reference),
+        destination,
+        platform=scan.platform,
+        credentials=credentials,
+        http=runtime.http,
+        limits=runtime.limits.image,
+        insecure=access is not None and access.insecure,
+    )
+
+
+async def _access(scan: Scan, runtime: WorkerRuntime) -> RegistryAccess | None:
+    """The registry the scan was filed with; None: pull anonymously."""
+    if scan.source is None:
+        return None
+    async with runtime.services.database.read() as session:
+        return await open_registry(session, scan.organization_id, scan.source, runtime.services.keys)
+
+
+async def _uploaded(scan: Scan, runtime: WorkerRuntime) -> Path:
+    assert scan.source is not None, "a scan of an upload names it"
+    async with runtime.services.database.read() as session:
+        upload = await get_upload(session, scan.organization_id, scan.source)
+    return runtime.services.blobs.path(upload.blob)

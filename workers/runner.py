@@ -52,7 +52,7 @@ class JobRunner:
             while self._woken:
                 self._woken = False
                 while (lease := await self._lease_next()) is not None:
-                    await self._work_on(lease)
+                    await self.work_on(lease)
         except HarborGuardError as error:
             # The database is away: a lease that was taken expires, and the reconciler queues its job again.
             log.warning("runner.postponed", error=error.message)
@@ -67,7 +67,8 @@ class JobRunner:
                 seconds=self._runtime.limits.lease_seconds,
             )
 
-    async def _work_on(self, lease: Lease) -> None:
+    async def work_on(self, lease: Lease) -> None:
+        """Sees one job to its end, whatever that is."""
         bound = structlog.contextvars.bound_contextvars(job=lease.job_id, subject=lease.subject_id)
         with bound, self._workspace.scratch() as scratch:
             try:

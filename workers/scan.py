@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from schema.advisories.matching import lookup_keys, match_packages, uncovered_ecosystems
+from schema.advisories.matching import UNKNOWN_DISTRIBUTION, covering_ecosystems, lookup_keys, match_packages
 from schema.advisories.repository import candidates, ecosystems
 from schema.dependencies.records import Inventory
 from schema.jobs import repository as jobs
@@ -24,7 +24,7 @@ from schema.scans.models import Engine, Scan, ScanPhase
 from schema.scans.repository import load_scan, write_log
 from schema.scans.rules import PACKAGE_ENGINES, VULNERABILITY_ENGINES, grade_reason
 from schema.vulnerabilities.records import FindingRecord
-from workers.analysis import inventory_image
+from workers.reading import inventory_image
 from workers.engines.native import (
     SOURCE,
     EcosystemData,
@@ -36,8 +36,6 @@ from workers.fetching import fetch_image
 from workers.leases import LeaseLostError
 from workers.oci.layout import Image
 from workers.runtime import WorkerRuntime
-
-UNKNOWN_ECOSYSTEM = "unknown distribution"
 
 
 async def perform_scan(lease: Lease, runtime: WorkerRuntime, scratch: Path) -> None:
@@ -94,7 +92,7 @@ class _Performance:
             image.layout, limits=self._runtime.limits.image, sandbox=self._runtime.limits.analysis
         )
         inventoried = time.monotonic()
-        found = Counter(package.ecosystem or UNKNOWN_ECOSYSTEM for package in inventory.packages)
+        found = Counter(package.ecosystem or UNKNOWN_DISTRIBUTION for package in inventory.packages)
         store: dict[str, EcosystemData] = {}
         findings: tuple[FindingRecord, ...] = ()
         if any(engine in VULNERABILITY_ENGINES for engine in answered):
@@ -118,12 +116,14 @@ class _Performance:
         async with self._services.database.read() as session:
             held = {row.ecosystem: row for row in await ecosystems(session)}
             advisories = await candidates(session, keys)
-        uncovered = uncovered_ecosystems(inventory.packages, set(held))
-        store = {
-            name: EcosystemData(advisories=held[name].advisories, date=held[name].database_date)
-            for name in found
-            if name not in uncovered
-        }
+        store = {}
+        for name in found:
+            speaking = [held[each] for each in covering_ecosystems(name, held.keys())]
+            if speaking:
+                store[name] = EcosystemData(
+                    advisories=sum(row.advisories for row in speaking),
+                    date=min(row.database_date for row in speaking),
+                )
         # Comparing versions is pure computation: off the event loop, so that requests and heartbeats go on.
         findings = await asyncio.to_thread(match_packages, inventory.packages, advisories)
         return store, tuple(findings)

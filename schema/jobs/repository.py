@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, func, insert, or_, select, update
+from sqlalchemy import and_, func, insert, or_, select, true, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlmodel import col
@@ -55,11 +55,13 @@ async def queue_job(
     return job_id
 
 
-async def lease_next(session: AsyncSession, *, owner: str, now: datetime, seconds: float) -> Lease | None:
+async def lease_next(
+    session: AsyncSession, *, owner: str, now: datetime, seconds: float, subject_id: str | None = None
+) -> Lease | None:
     """Takes the job that is due next, with one statement, so that two workers never hold the same one.
 
     Order: higher priority, then the organization with fewer jobs running, then the older job. That is the fair share: a
-    flood of one organization waits behind itself, not in front of the others.
+    flood of one organization waits behind itself, not in front of the others. With `subject_id` only that one's job.
     """
     running = aliased(Job)
     busy = (
@@ -74,7 +76,11 @@ async def lease_next(session: AsyncSession, *, owner: str, now: datetime, second
     )
     due = (
         select(col(Job.id))
-        .where(across_tenants(Job, because="workers serve everybody"), col(Job.state) == JobState.QUEUED)
+        .where(
+            across_tenants(Job, because="workers serve everybody"),
+            col(Job.state) == JobState.QUEUED,
+            true() if subject_id is None else col(Job.subject_id) == subject_id,
+        )
         .order_by(col(Job.priority).desc(), busy, col(Job.created_at), col(Job.id))
         .limit(1)
         .with_for_update(skip_locked=True)

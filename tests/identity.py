@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
 import strawberry
 from argon2 import PasswordHasher
 from sqlalchemy import event, select, update
@@ -19,6 +20,7 @@ from app.keys import FileKeyProvider
 from schema.audit.models import AuditEvent
 from schema.credentials.mutations import CredentialsMutation
 from schema.credentials.queries import CredentialsQuery
+from schema.kernel import secrets
 from schema.kernel.columns import metadata
 from schema.kernel.context import Limits, RequestContext, Services
 from schema.kernel.database import Database
@@ -225,3 +227,12 @@ LOGIN = "mutation($email: String!, $password: String!, $organization: ID) { logi
 CREATE_KEY = "mutation($input: CreateApiKeyInput!) { createApiKey(input: $input) { id name role prefix secret registryId createdBy createdAt expiresAt lastUsed } }"  # noqa: E501
 CREATE_TOKEN = "mutation($input: CreatePersonalAccessTokenInput!) { createPersonalAccessToken(input: $input) { id name prefix secret permissions createdAt expiresAt lastUsed } }"  # noqa: E501
 ME = "{ me { user { id email name } organization { id name plan } role permissions actorKind credential { id name prefix expiresAt } } }"  # noqa: E501
+
+
+@pytest.fixture
+async def identity(database: Database, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Identity]:
+    monkeypatch.setattr(secrets, "_passwords", CHEAP_HASHER)
+    monkeypatch.setattr(secrets, "_NOBODY", CHEAP_HASHER.hash("nobody's"))
+    identity = Identity(database)
+    yield identity
+    await identity.services.background.settle()

@@ -1,0 +1,143 @@
+"""The whole HTTP application on a real database, in this process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+
+from app.asgi import create_app
+from app.blobs import DirectoryBlobStore
+from app.keys import FileKeyProvider
+from app.queue import ArqQueue, Redis, RedisSignals
+from app.rate_limits import WindowLimiter
+from app.settings import Settings
+from schema.credentials.repository import insert_api_key
+from schema.kernel.clock import utc_now
+from schema.kernel.context import Limits, Services
+from schema.kernel.database import Database
+from schema.kernel.ids import IdPrefix, new_id
+from schema.kernel.outbox import OutboxRelay
+from schema.kernel.principal import Role
+from schema.kernel.secrets import SessionSigner, TokenKind, TokenMint, hash_password, new_token
+from schema.organizations.models import MembershipStatus, Plan
+from schema.organizations.repository import add_member, create_organization, create_user
+
+MASTER_KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
+PASSWORD = "correct horse battery"
+MAX_UPLOAD_BYTES = 1_000_000
+# For what is decided before the database is asked anything that could differ.
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+SCAN = {"image": "ghcr.io/acme/api:1.4.7", "scanners": ["trivy", "grype"]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tenant:
+    """An organization and a key of each kind of caller in it."""
+
+    organization_id: str
+    user_id: str
+    email: str
+    keys: dict[Role, str]
+
+    def headers(self, role: Role = Role.ADMIN) -> dict[str, str]:
+        return {"X-API-Key": self.keys[role]}
+
+
+class Site:
+    def __init__(self, database: Database, directory: Path, redis: Redis, **settings: Any) -> None:
+        self.database = database
+        self.uploads = directory / "uploads"
+        connection = redis.connect()
+        self.limiter = WindowLimiter()
+        self.services = Services(
+            database=database,
+            relay=OutboxRelay(database, ArqQueue(connection)),
+            signals=RedisSignals(connection),
+            blobs=DirectoryBlobStore(self.uploads),
+            keys=FileKeyProvider(directory, MASTER_KEY),
+            mint=TokenMint(b"p" * 32),
+            signer=SessionSigner(b"s" * 32),
+            rates=self.limiter,
+            clock=utc_now,
+            limits=Limits(
+                max_upload_bytes=MAX_UPLOAD_BYTES, session_idle_seconds=3600, session_absolute_seconds=86_400
+            ),
+        )
+        self.settings = Settings(data_dir=directory, **settings)
+        self.app: Starlette = create_app(self.settings, self.services)
+
+    def client(self, **options: Any) -> httpx.AsyncClient:
+        transport = httpx.ASGITransport(app=self.app, raise_app_exceptions=False, client=("192.0.2.7", 40_000))
+        return httpx.AsyncClient(transport=transport, base_url="http://test", **options)
+
+    async def tenant(self, name: str = "acme", *roles: Role) -> Tenant:
+        """Roles are those a key is made for; by default an admin's."""
+        now = utc_now()
+        keys = {role: new_token(TokenKind.API_KEY) for role in roles or (Role.ADMIN,)}
+        email = f"ada@{name}.example"
+        async with self.database.write() as session:
+            organization_id = await create_organization(session, name=name, plan=Plan.ENTERPRISE, now=now)
+            user_id = await create_user(session, email=email, name="Ada", password_hash=_password_hash(), now=now)
+            await add_member(
+                session, organization_id, user_id, role=Role.OWNER, status=MembershipStatus.ACTIVE, now=now
+            )
+            for role, key in keys.items():
+                values = {
+                    "id": new_id(IdPrefix.API_KEY),
+                    "organization_id": organization_id,
+                    "name": role.value,
+                    "role": role,
+                    "prefix": key[:10],
+                    "token_hash": self.services.mint.hash(key),
+                    "created_by": user_id,
+                    "created_at": now,
+                    "last_used_at": now,
+                }
+                await insert_api_key(session, values)
+        return Tenant(organization_id=organization_id, user_id=user_id, email=email, keys=keys)
+
+    async def sign_in(self, client: httpx.AsyncClient, tenant: Tenant) -> None:
+        """The client has the session cookie afterwards."""
+        response = await client.post("/api/auth/login", json={"email": tenant.email, "password": PASSWORD})
+        assert response.status_code == 200, response.text
+
+
+@asynccontextmanager
+async def open_site(database: Database, directory: Path, **settings: Any) -> AsyncIterator[Site]:
+    site = Site(database, directory, Redis(""), **settings)
+    yield site
+    await site.services.background.settle()
+
+
+@pytest.fixture
+async def site(database: Database, tmp_path: Path) -> AsyncIterator[Site]:
+    """A site of its own for each test, on each database."""
+    async with open_site(database, tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def tenant(site: Site) -> Tenant:
+    return await site.tenant()
+
+
+@pytest.fixture
+async def client(site: Site) -> AsyncIterator[httpx.AsyncClient]:
+    async with site.client() as opened:
+        yield opened
+
+
+_HASHES: list[str] = []
+
+
+def _password_hash() -> str:
+    if not _HASHES:
+        _HASHES.append(hash_password(PASSWORD))
+    return _HASHES[0]

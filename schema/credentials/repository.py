@@ -312,14 +312,14 @@ async def list_sessions(
 
 async def revoke_session(
     session: AsyncSession, organization_id: str, user_id: str, session_id: str, *, now: datetime
-) -> None:
+) -> bool:
+    """Whether there was one to revoke."""
     statement = (
         update(Session)
         .where(_own_sessions(organization_id, user_id), col(Session.id) == session_id)
         .values(revoked_at=now)
     )
-    if not _changed(await session.execute(statement)):
-        raise not_found("Session")
+    return _changed(await session.execute(statement))
 
 
 async def forget_expired_sessions(session: AsyncSession, *, now: datetime) -> None:

@@ -92,7 +92,7 @@ async def principal_for_session(services: Services, cookie: str) -> Principal | 
     refused = refusal(
         revoked_at=row.revoked_at,
         expires_at=row.expires_at,
-        idle_since=row.last_seen_at + timedelta(seconds=idle_seconds),
+        idle_until=row.last_seen_at + timedelta(seconds=idle_seconds),
         membership=row.status,
         now=now,
     )

@@ -30,15 +30,15 @@ def refusal(
     revoked_at: datetime | None,
     expires_at: datetime | None,
     now: datetime,
-    idle_since: datetime | None = None,
+    idle_until: datetime | None = None,
     membership: MembershipStatus | None = None,
 ) -> Refusal | None:
-    """`idle_since` is when an idle session ends; `membership` is a person's, None for a machine."""
+    """`idle_until` is when a session ends that is not used; `membership` is a person's, None for a machine."""
     if revoked_at is not None:
         return Refusal.REVOKED
     if expires_at is not None and expires_at <= now:
         return Refusal.EXPIRED
-    if idle_since is not None and idle_since <= now:
+    if idle_until is not None and idle_until <= now:
         return Refusal.IDLE
     if membership is not None and membership is not MembershipStatus.ACTIVE:
         return Refusal.MEMBERSHIP

@@ -17,7 +17,7 @@ from schema.audit.repository import record
 from schema.credentials import repository
 from schema.credentials.passwords import hash_password, verify_password
 from schema.kernel.context import RequestContext
-from schema.kernel.errors import ErrorCode, HarborGuardError
+from schema.kernel.errors import ErrorCode, HarborGuardError, not_found
 from schema.kernel.ids import IdPrefix, new_id
 from schema.kernel.ports import RateBudget
 from schema.kernel.principal import ActorKind, Principal, Role
@@ -112,7 +112,7 @@ async def open_session(
     now = context.now()
     before = context.principal_or_none
     if before is not None and before.actor_kind is ActorKind.USER:
-        await end_session(context, session, before.credential_id)
+        await _revoke(context, session, before, before.credential_id)
     lifetime = context.services.limits.session_absolute_seconds
     claims = SessionClaims(
         user_id=user_id,
@@ -157,17 +157,24 @@ async def open_session(
 
 async def end_session(context: RequestContext, session: AsyncSession, session_id: str) -> None:
     """Ends one of the caller's own sessions, and its cookie when it is the one of this request. NOT_FOUND."""
-    caller = context.principal
-    assert caller.user_id is not None, "a session is a person's"
-    await repository.revoke_session(session, caller.organization_id, caller.user_id, session_id, now=context.now())
+    if not await _revoke(context, session, context.principal, session_id):
+        raise not_found("Session")
+    if session_id == context.principal.credential_id:
+        context.response_cookies.append(("", 0))
+
+
+async def _revoke(context: RequestContext, session: AsyncSession, owner: Principal, session_id: str) -> bool:
+    assert owner.user_id is not None, "a session is a person's"
+    now = context.now()
+    if not await repository.revoke_session(session, owner.organization_id, owner.user_id, session_id, now=now):
+        return False
     await record(
         session,
-        organization_id=caller.organization_id,
-        actor=caller.actor_id,
+        organization_id=owner.organization_id,
+        actor=owner.actor_id,
         action="session.revoked",
         target=f"session:{session_id}",
         ip=context.client_ip,
-        now=context.now(),
+        now=now,
     )
-    if session_id == caller.credential_id:
-        context.response_cookies.append(("", 0))
+    return True

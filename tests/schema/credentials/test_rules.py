@@ -46,7 +46,7 @@ def test_revocation_comes_before_every_other_reason() -> None:
     reason = refusal(
         revoked_at=START,
         expires_at=START - SECOND,
-        idle_since=START - SECOND,
+        idle_until=START - SECOND,
         membership=MembershipStatus.SUSPENDED,
         now=START,
     )
@@ -59,8 +59,8 @@ def test_only_an_active_member_counts(status: MembershipStatus) -> None:
 
 
 def test_an_idle_session_is_over() -> None:
-    assert refusal(revoked_at=None, expires_at=None, idle_since=START, now=START) is Refusal.IDLE
-    assert refusal(revoked_at=None, expires_at=None, idle_since=START + SECOND, now=START) is None
+    assert refusal(revoked_at=None, expires_at=None, idle_until=START, now=START) is Refusal.IDLE
+    assert refusal(revoked_at=None, expires_at=None, idle_until=START + SECOND, now=START) is None
 
 
 @given(st.integers(min_value=1, max_value=10_000_000))

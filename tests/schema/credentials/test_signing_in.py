@@ -200,8 +200,12 @@ async def test_signing_in_again_ends_the_session_before(identity: Identity) -> N
     first = await identity.run(LOGIN, email=member.email, password=PASSWORD)
     caller = await principal_for_session(identity.services, first.cookie)
     second = await identity.run(LOGIN, caller=caller, email=member.email, password=PASSWORD)
+    assert len(second.context.response_cookies) == 1
     assert await principal_for_session(identity.services, first.cookie) is None
     assert await principal_for_session(identity.services, second.cookie) is not None
+    third = await identity.run(LOGIN, caller=caller, email=member.email, password=PASSWORD)  # with the dead session
+    assert await principal_for_session(identity.services, third.cookie) is not None
+    assert len(await identity.audit("session.revoked")) == 1
 
 
 async def test_an_outdated_hash_is_renewed(identity: Identity) -> None:

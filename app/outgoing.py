@@ -422,7 +422,11 @@ def _translated(host: str) -> Iterator[None]:
 
 
 def _untrusted(host: str, reason: str) -> OutgoingError:
-    return OutgoingError(OutgoingErrorKind.UNTRUSTED, f"no trusted TLS connection to {host}: {reason}")
+    return OutgoingError(
+        OutgoingErrorKind.UNTRUSTED,
+        f"no trusted TLS connection to {host}: {reason} "
+        "(an operator adds certificate authorities in HARBORGUARD_OUTGOING_CA_BUNDLE)",
+    )
 
 
 def _too_slow(host: str) -> OutgoingError:

@@ -11,22 +11,18 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
 import httpcore
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from app.outgoing import Address, OutgoingClient, OutgoingPolicy, Resolver, address_is_allowed, parse_target
 from schema.kernel.ports import OutgoingError, OutgoingErrorKind, OutgoingHttp
+from tests.simulators.certificates import Authority, new_authority
 
 LOOPBACK = (IPv4Network("127.0.0.0/8"),)
 PUBLIC = "93.184.215.14"
@@ -343,22 +339,40 @@ def test_any_text_is_parsed_or_refused(url: str) -> None:
 # T-40: nothing goes inside
 
 
-@pytest.mark.parametrize("url", HOSTILE)
-async def test_t40_hostile_url_opens_no_connection(url: str) -> None:
+@dataclass
+class Guarded:
+    """A client nothing private is allowed to, and the connections it opened. One for many URLs: it is slow to make."""
+
+    http: OutgoingClient
+    network: RecordingNetwork
+
+
+@pytest.fixture(scope="module")
+async def shared() -> AsyncIterator[Guarded]:
     network = RecordingNetwork()
     async with client(network=network, allowed_networks=()) as http:
-        error = await failure(http, url)
-    assert error.kind is OutgoingErrorKind.BLOCKED
-    assert network.opened == []
+        yield Guarded(http, network)
+
+
+@pytest.fixture
+def guarded(shared: Guarded) -> Guarded:
+    shared.network.opened.clear()
+    return shared
 
 
 @pytest.mark.parametrize("url", HOSTILE)
-async def test_t40_redirect_to_hostile_url_opens_no_connection(url: str) -> None:
+async def test_t40_hostile_url_opens_no_connection(url: str, guarded: Guarded) -> None:
+    error = await failure(guarded.http, url)
+    assert error.kind is OutgoingErrorKind.BLOCKED
+    assert guarded.network.opened == []
+
+
+@pytest.mark.parametrize("url", HOSTILE)
+async def test_t40_redirect_to_hostile_url_opens_no_connection(url: str, guarded: Guarded) -> None:
     async with serving({"*": redirect(url)}) as server:
-        network = RecordingNetwork({PUBLIC: server.port})
-        async with client(network=network, allowed_networks=()) as http:
-            await failure(http, "http://registry.example.org/v2/")
-    assert set(network.opened) == {PUBLIC}
+        guarded.network.servers = {PUBLIC: server.port}
+        await failure(guarded.http, "http://registry.example.org/v2/")
+    assert set(guarded.network.opened) == {PUBLIC}
 
 
 async def test_t40_a_name_that_rebinds_between_two_connections_is_refused() -> None:
@@ -631,69 +645,19 @@ async def test_t63_credentials_do_not_reach_the_log(caplog: pytest.LogCaptureFix
 # TLS
 
 
-@dataclass(frozen=True)
-class Authority:
-    """A certificate authority of our own."""
-
-    key: ec.EllipticCurvePrivateKey
-    certificate: x509.Certificate
-    directory: Path
-
-    @property
-    def bundle(self) -> Path:
-        path = self.directory / "authority.pem"
-        path.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
-        return path
-
-    def server_context(self, name: str, *, days: int = 1) -> ssl.SSLContext:
-        """A server that shows a certificate for `name`; a negative number of days is one that expired."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        certificate = (
-            _certificate(name, key, issuer=self.certificate.subject, days=days)
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-            .sign(self.key, hashes.SHA256())
-        )
-        chain = self.directory / f"{name}.pem"
-        chain.write_bytes(
-            certificate.public_bytes(serialization.Encoding.PEM)
-            + key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(chain)
-        return context
-
-
-def _certificate(
-    name: str, key: ec.EllipticCurvePrivateKey, *, issuer: x509.Name, days: int = 1
-) -> x509.CertificateBuilder:
-    now = datetime.now(UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=9))
-        .not_valid_after(now + timedelta(days=days))
-    )
+def server_context(authority: Authority, name: str, *, days: int = 1) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority.issue(name, days=days))
+    return context
 
 
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
-    certificate = (
-        _certificate("test authority", key, issuer=subject)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    return Authority(key, certificate, tmp_path)
+    return new_authority(tmp_path)
 
 
 async def test_tls_keeps_the_name_while_the_connection_is_pinned(authority: Authority) -> None:
-    async with serving({"*": answer(b"sealed")}, tls=authority.server_context("registry.test")) as server:
+    async with serving({"*": answer(b"sealed")}, tls=server_context(authority, "registry.test")) as server:
         network = RecordingNetwork({PUBLIC: server.port})
         async with client(network=network, extra_ca_bundle=authority.bundle) as http:
             assert await fetch(http, "https://registry.test/") == (200, b"sealed")
@@ -707,7 +671,7 @@ async def test_tls_keeps_the_name_while_the_connection_is_pinned(authority: Auth
 async def test_a_certificate_that_does_not_fit_is_refused(
     authority: Authority, name: str, days: int, *, trusted: bool
 ) -> None:
-    async with serving({"*": answer(b"sealed")}, tls=authority.server_context(name, days=days)) as server:
+    async with serving({"*": answer(b"sealed")}, tls=server_context(authority, name, days=days)) as server:
         network = RecordingNetwork({PUBLIC: server.port})
         bundle = authority.bundle if trusted else None
         async with client(network=network, extra_ca_bundle=bundle) as http:
@@ -731,7 +695,7 @@ async def test_a_server_without_tls_is_not_trusted() -> None:
 async def test_an_answer_over_tls_cannot_lead_to_plain_http(authority: Authority) -> None:
     async with (
         serving({"*": answer(b"plain")}) as plain,
-        serving({"*": redirect(plain.url())}, tls=authority.server_context("registry.test")) as server,
+        serving({"*": redirect(plain.url())}, tls=server_context(authority, "registry.test")) as server,
     ):
         network = RecordingNetwork({PUBLIC: server.port})
         async with client(network=network, extra_ca_bundle=authority.bundle) as http:

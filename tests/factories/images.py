@@ -20,7 +20,7 @@ import tarfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import zstandard
 
@@ -159,6 +159,10 @@ def describe(data: bytes, media_type: str) -> dict[str, Any]:
     return {"mediaType": media_type, "digest": digest_of(data), "size": len(data)}
 
 
+@overload
+def tar(files: Mapping[str, Entry], *, style: int = ...) -> bytes: ...
+@overload
+def tar(files: Iterable[tuple[str, Entry]], *, style: int = ...) -> bytes: ...
 def tar(files: Files, *, style: int = tarfile.PAX_FORMAT) -> bytes:
     """An uncompressed tar of the entries, in the order given; pairs instead of a mapping allow duplicate names."""
     buffer = io.BytesIO()
@@ -178,6 +182,10 @@ def compress(data: bytes, compression: Compression) -> bytes:
     return data
 
 
+@overload
+def layer(files: Mapping[str, Entry], *, compression: Compression = ..., created_by: str = ...) -> Layer: ...
+@overload
+def layer(files: Files | bytes, *, compression: Compression = ..., created_by: str = ...) -> Layer: ...
 def layer(files: Files | bytes, *, compression: Compression = "gzip", created_by: str = "") -> Layer:
     """A layer of entries, or of ready-made tar bytes."""
     data = files if isinstance(files, bytes) else tar(files)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Protocol
 
 import zstandard
 
@@ -25,32 +25,45 @@ _GZIP_WINDOW = 31  # zlib's code for a gzip header and the largest window
 _MEMBERS = 2_000_000  # gzip members of one stream; eStargz writes one or two for each file
 
 
-def is_packed(magic: bytes) -> bool:
-    """Whether a stream that starts with these bytes is compressed in a way we read."""
-    return magic.startswith((_GZIP, _ZSTD)) or magic[1:4] == _ZSTD_SKIPPABLE
+class Readable(Protocol):
+    def read(self, size: int = -1, /) -> bytes: ...
 
 
-def unpack(source: BinaryIO, limits: ImageLimits) -> Iterator[bytes]:
+def packing(magic: bytes) -> str | None:
+    """How a stream that starts with these bytes is compressed: "gzip", "zstd", or None where it is not.
+
+    IMAGE_INVALID where it is in a way that is not read.
+    """
+    if magic.startswith(_GZIP):
+        return "gzip"
+    if magic.startswith(_ZSTD) or magic[1:4] == _ZSTD_SKIPPABLE:
+        return "zstd"
+    for prefix, name in _UNSUPPORTED.items():
+        if magic.startswith(prefix):
+            raise _damaged(f"is compressed with {name}; gzip, zstd and uncompressed archives can be read")
+    return None
+
+
+def unpack(source: Readable, limits: ImageLimits) -> Iterator[bytes]:
     """The bytes of a gzip, zstd or plain stream in blocks of at most BLOCK bytes.
 
     Raises ScanFailure: LIMIT_EXCEEDED for a ratio or window over the limits, IMAGE_INVALID for a damaged stream.
     """
     head = source.read(_READ)
-    for magic, name in _UNSUPPORTED.items():
-        if head.startswith(magic):
-            raise _damaged(f"is compressed with {name}; gzip, zstd and uncompressed archives can be read")
     packed = _Packed(head, source)
-    if head.startswith(_GZIP):
-        return _bounded(_gunzip(packed), packed, limits)
-    if is_packed(head[:MAGIC_SIZE]):
-        return _bounded(_unzstd(packed, head, limits), packed, limits)
-    return _plain(packed)
+    match packing(head[:MAGIC_SIZE]):
+        case "gzip":
+            return _bounded(_gunzip(packed), packed, limits)
+        case "zstd":
+            return _bounded(_unzstd(packed, head, limits), packed, limits)
+        case _:
+            return _plain(packed)
 
 
 class _Packed:
     """The packed stream from its first byte on, counting what was read of it."""
 
-    def __init__(self, head: bytes, source: BinaryIO) -> None:
+    def __init__(self, head: bytes, source: Readable) -> None:
         self._head: bytes | None = head
         self._source = source
         self.count = 0

@@ -64,6 +64,15 @@ def merge_layers(image: Image | Path, *, wanted: Wanted, limits: ImageLimits) ->
     )
 
 
+def verify_diff_id(layout: Layout, digest: str, *, diff_id: str, budget: Budget) -> None:
+    """DIGEST_MISMATCH unless the blob unpacks to bytes of that digest."""
+    with layout.open_blob(digest) as blob:
+        stream = _Hashed(unpack(blob, layout.limits), diff_id, budget)
+        for _ in stream:
+            pass
+    stream.verify()
+
+
 class _LayerContent(NamedTuple):
     tree: LayerTree
     contents: dict[int, bytes]

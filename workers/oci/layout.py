@@ -190,7 +190,9 @@ class Layout:
                 raw = file.read(self.limits.manifest_bytes + 1)
         except FileNotFoundError:
             raise invalid_image("the layout has no index.json") from None
-        listed = expect_list(parse_json(raw, self.limits).get("manifests"), "the list of manifests")
+        listed = expect_list(
+            expect_object(parse_json(raw, self.limits), "index.json").get("manifests"), "the manifests"
+        )
         if len(listed) != 1:
             raise invalid_image("the layout does not hold exactly one manifest")
         data = self.read_blob(Descriptor.parse(listed[0], "the manifest"))
@@ -200,7 +202,7 @@ class Layout:
         for descriptor in manifest.layers:
             if not self.has_blob(descriptor.digest) or self._path(descriptor.digest).stat().st_size != descriptor.size:
                 raise invalid_image(f"{descriptor.digest} is missing or not complete")
-        config = parse_json(self.read_blob(manifest.config), self.limits)
+        config = expect_object(parse_json(self.read_blob(manifest.config), self.limits), "the config")
         diff_ids = read_diff_ids(config)
         if len(diff_ids) != len(manifest.layers):
             raise invalid_image(f"its config knows {len(diff_ids)} layers, its manifest {len(manifest.layers)}")

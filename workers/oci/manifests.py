@@ -287,7 +287,7 @@ def _check_layer(media_type: str, number: int) -> None:
 
 def parse_document(raw: bytes, limits: ImageLimits) -> dict[str, Any]:
     """The JSON object of a manifest or index that is one and not the other, whatever its media type says."""
-    document = parse_json(raw, limits)
+    document = expect_object(parse_json(raw, limits), "the manifest")
     is_index, is_manifest = "manifests" in document, "layers" in document or "config" in document
     declared = _declared_type(document)
     if is_index == is_manifest or declared in (INDEXES if is_manifest else MANIFESTS):
@@ -297,13 +297,15 @@ def parse_document(raw: bytes, limits: ImageLimits) -> dict[str, Any]:
     return document
 
 
-def parse_json(raw: bytes, limits: ImageLimits) -> dict[str, Any]:
+def parse_json(raw: bytes, limits: ImageLimits) -> object:
     if len(raw) > limits.manifest_bytes:
         raise exceeded("A manifest or config is larger", limits.manifest_bytes, "bytes")
     try:
-        return expect_object(orjson.loads(raw), "the document")
+        parsed: object = orjson.loads(raw)
+
     except orjson.JSONDecodeError:
         raise invalid_image("a manifest or config is not JSON") from None
+    return parsed
 
 
 def _declared_type(document: Mapping[str, Any]) -> str | None:

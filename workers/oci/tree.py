@@ -84,13 +84,17 @@ class LayerTree:
         if name.startswith(WHITEOUT):
             self._remove(directory, name)
             return None
+        if path.startswith(_METADATA):
+            return None
         parent = self._parent if directory == self._parent_path else self._find_parent(directory)
         node: Node
         if kind is EntryKind.FILE:
             node = file_id(self.index, self._ordinal)
             self.file_count += 1
         elif kind is EntryKind.DIRECTORY:
-            self._add_directory(parent, name)
+            there = parent.get(name)
+            entered = there if isinstance(there, Directory) else self.make(parent, name, directory)
+            entered.explicit = True
             return None
         elif kind is EntryKind.SYMLINK:
             node = link
@@ -100,7 +104,8 @@ class LayerTree:
             self.file_count += 1
         else:
             node = SPECIAL
-        self._forget(parent.get(name))
+        if (replaced := parent.get(name)) is not None:
+            self._forget(replaced)
         parent[name] = node
         if isinstance(node, LowerLink):
             self.lower_links.append((parent, name, node))
@@ -112,21 +117,20 @@ class LayerTree:
         self._budget.hold(self._cost)
         self._cost = 0
 
-    def _forget(self, replaced: Node | None) -> None:
+    def _forget(self, replaced: Node) -> None:
         """The parent remembered for the next entry may have been this, or below it."""
         if isinstance(replaced, Directory | str):
             self._parent_path, self._parent = "", self.root
 
-    def _add_directory(self, parent: Directory, name: str) -> None:
-        there = parent.get(name)
-        if type(there) is not Directory:
-            self._forget(there)
-            there = parent[name] = self._new_directory(name)
-        there.explicit = True
-
-    def _new_directory(self, name: str) -> Directory:
+    def make(self, parent: Directory, name: str, directory: str) -> Directory:
+        """A new directory in the parent, whose path is `directory`."""
+        replaced = parent.get(name)
+        if replaced is not None:  # something of this layer, which already took the place of what was below
+            self._forget(replaced)
+            self.whiteouts.append(f"{directory}/{name}" if directory else name)
+        parent[name] = made = Directory()
         self._charge(_DIRECTORY_COST + len(name))
-        return Directory()
+        return made
 
     def _remove(self, directory: str, name: str) -> None:
         if name == _OPAQUE:
@@ -159,8 +163,8 @@ class LayerTree:
         A link of this very layer may lead it elsewhere inside the root only if it says so in relative terms: the pair of
         a link to somewhere absolute and an entry below it has one purpose, to make an extractor write outside.
         """
-        at = self.root
-        for part in path.split("/"):
+        at, parts = self.root, path.split("/") if path else []
+        for depth, part in enumerate(parts):
             there = at.get(part)
             if type(there) is Directory:
                 at = there
@@ -168,9 +172,7 @@ class LayerTree:
                 at = self._through_links(path)
                 break
             else:
-                new = self._new_directory(part)
-                at[part] = new
-                at = new
+                at = self.make(at, part, "/".join(parts[:depth]))
         self._parent_path, self._parent = path, at
         return at
 
@@ -180,10 +182,6 @@ class LayerTree:
         if found is None:
             raise _unsafe("an entry below symbolic links that go round in circles")
         return found
-
-    def make(self, parent: Directory, name: str) -> Directory:
-        parent[name] = made = self._new_directory(name)
-        return made
 
     def _charge(self, cost: int) -> None:
         self._cost += cost
@@ -316,7 +314,7 @@ def resolve(root: Directory, path: str, budget: Budget, *, made_by: LayerTree | 
         if not isinstance(there, Directory):
             if made_by is None:
                 return ("/".join([*names, part]), there) if there is not None and not parts else None
-            there = made_by.make(stack[-1], part)
+            there = made_by.make(stack[-1], part, "/".join(names))
         names.append(part)
         stack.append(there)
     return "/".join(names), stack[-1]

@@ -2,48 +2,59 @@
 
 The program gets no secret of ours (only the environment that is passed), no standard input but what is given, no shell.
 When it takes too long, says too much, or is no longer wanted, its whole group is killed within two seconds; when we are
-killed, so is it.
+killed, so is it (on Linux). Of what it started itself, that ends what stayed in its process group.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
+import subprocess
 import sys
+import tempfile
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import IO
 
+KIB, MIB, GIB = 1024, 1024**2, 1024**3
 _CONFINE = Path(__file__).with_name("confine.py")
-_CHUNK = 64 * 1024
-_GRACE_SECONDS = 1.0
-_STDERR_BYTES = 64 * 1024
-_MEMORY_LIMIT = "DATA" if sys.platform == "linux" else "AS"  # DATA counts what is written, not what is mapped
+_CHUNK = 64 * KIB
+_GRACE_SECONDS = 0.5  # to end after being asked to; also to be seen dead, and to leave the pipes
+_STDERR_KEPT = 64 * KIB
+# DATA counts the memory a program can write, AS also what it only reserves: 64 MiB for each thread's arena with glibc,
+# much more with Go.
+_MEMORY = "DATA" if sys.platform == "linux" else "AS"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxLimits:
     """What one run may take. Bytes and seconds."""
 
-    memory_bytes: int = 512 * 1024**2  # private memory of each process
+    memory_bytes: int = 512 * MIB  # private memory of each process; an allocation beyond it fails
     wall_seconds: float = 600.0
-    cpu_seconds: int = 600
-    file_bytes: int = 32 * 1024**3  # the largest file it may write
+    cpu_seconds: int | None = None  # of each process; None: what all processors give in `wall_seconds`
+    file_bytes: int = 32 * GIB  # the largest file it may write
     open_files: int = 1024
-    output_bytes: int = 256 * 1024**2  # standard output
+    stdout_bytes: int = 256 * MIB
+    stderr_bytes: int = 16 * MIB  # read; the last 64 KiB are kept
 
 
 class SandboxFailureKind(StrEnum):
-    TIMEOUT = "TIMEOUT"
+    TIME = "TIME"  # by the clock, or of a processor
     OUTPUT = "OUTPUT"  # it printed more than it may
+    MEMORY = "MEMORY"  # the kernel killed it, for want of memory of the machine or of its container
+    FILE = "FILE"  # it wrote a larger file than it may
 
 
 class SandboxFailure(Exception):  # noqa: N818 -- a program that fails is an outcome, not a bug
-    """The program was stopped because of a limit."""
+    """The program was ended by a limit. The message continues a sentence: "stopped after 600 seconds"."""
 
     def __init__(self, kind: SandboxFailureKind, message: str) -> None:
         super().__init__(message)
@@ -53,7 +64,10 @@ class SandboxFailure(Exception):  # noqa: N818 -- a program that fails is an out
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completed:
-    """How the program ended by itself. `exit_code` is negative when a signal ended it, as in subprocess."""
+    """How the program ended by itself. `exit_code` is negative when a signal ended it, as in subprocess.
+
+    A program whose own allocation failed (`memory_bytes`) ends as it sees fit, so that is among these.
+    """
 
     exit_code: int
     stdout: bytes
@@ -69,45 +83,36 @@ async def run(
     env: Mapping[str, str] | None = None,
     stdin: bytes = b"",
 ) -> Completed:
-    """Runs the program to its end. Raises SandboxFailure at a limit; cancelled, it kills the group and re-raises."""
+    """Runs a program to its end; when this returns or raises, nothing of its process group is left.
+
+    `cwd` is a scratch directory, its HOME and TMPDIR too; `env` is all else it gets beside PATH and a locale.
+    Raises SandboxFailure at a limit, FileNotFoundError when there is no such program. Cancelled, it kills the group.
+    The kernel ties the program to the thread that starts it, which is the event loop's: it dies with that, too.
+    """
     started = time.monotonic()
-    process = await asyncio.create_subprocess_exec(
-        *_confined(argv, limits),
-        cwd=cwd,
-        env={"PATH": os.defpath, "LC_ALL": "C.UTF-8", **(env or {})},
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    assert process.stderr is not None
+    environment = {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "HOME": str(cwd), "TMPDIR": str(cwd), **(env or {})}
+    program = shutil.which(argv[0], path=environment["PATH"])
+    if program is None:
+        raise FileNotFoundError(f"{argv[0]} is not a program that can be run")
+    running = _Running(_confined([program, *argv[1:]], limits), limits, cwd=cwd, env=environment, stdin=stdin)
     try:
-        async with asyncio.timeout(limits.wall_seconds):
-            _, stdout, stderr = await asyncio.gather(
-                _feed(process.stdin, stdin),
-                _read(process.stdout, limits.output_bytes),
-                _read_tail(process.stderr),
-            )
-            exit_code = await process.wait()
-    except TimeoutError:
-        message = f"stopped after {limits.wall_seconds:g} seconds"
-        raise SandboxFailure(SandboxFailureKind.TIMEOUT, message) from None
+        await running.finish()
     finally:
-        await _end_group(process)
+        await running.end()
     return Completed(
-        exit_code=exit_code,
-        stdout=stdout,
-        stderr=stderr.decode(errors="replace"),
+        exit_code=running.exit_code(),
+        stdout=bytes(running.stdout.data),
+        stderr=running.stderr.data[-_STDERR_KEPT:].decode(errors="replace"),
         duration_ms=int((time.monotonic() - started) * 1000),
     )
 
 
 def _confined(argv: Sequence[str], limits: SandboxLimits) -> list[str]:
+    # A limit of processor time also ends what nobody watches: where a parent's death is no signal.
+    cpu_seconds = limits.cpu_seconds or int(limits.wall_seconds * (os.cpu_count() or 1)) + 1
     resources = {
-        _MEMORY_LIMIT: limits.memory_bytes,
-        "CPU": limits.cpu_seconds,
+        _MEMORY: limits.memory_bytes,
+        "CPU": cpu_seconds,
         "FSIZE": limits.file_bytes,
         "NOFILE": limits.open_files,
         "CORE": 0,
@@ -116,38 +121,155 @@ def _confined(argv: Sequence[str], limits: SandboxLimits) -> list[str]:
     return [sys.executable, "-I", "-S", str(_CONFINE), str(os.getpid()), *limited, "--", *argv]
 
 
-async def _feed(pipe: asyncio.StreamWriter, data: bytes) -> None:
-    # A program that does not want its input closes it; that is its right.
-    with suppress(BrokenPipeError, ConnectionResetError):
-        pipe.write(data)
-        await pipe.drain()
-    pipe.close()
+class _Running:
+    """A started program. A thread of its own waits for it, so that it is buried even when the event loop is gone.
+
+    As long as the program is not buried its number belongs to no other process group, so `_buried` is only looked at
+    and changed, and the group only signalled, under the lock.
+    """
+
+    def __init__(
+        self, argv: Sequence[str], limits: SandboxLimits, *, cwd: Path, env: Mapping[str, str], stdin: bytes
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._limits = limits
+        self._lock = threading.Lock()
+        self._buried = False
+        self._failure: SandboxFailure | None = None
+        self._exited: asyncio.Future[None] = self._loop.create_future()
+        self._over: asyncio.Future[None] = self._loop.create_future()  # exited, or failed
+        with _file_of(stdin) as source:
+            self._process = subprocess.Popen(  # noqa: S603 -- an argument list; what is run is the caller's to judge
+                argv,
+                cwd=cwd,
+                env=env,
+                stdin=source,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                start_new_session=True,
+            )
+        threading.Thread(target=self._wait, name=f"sandbox-{self._process.pid}", daemon=True).start()
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        self.stdout = _Pipe(self._process.stdout, limits.stdout_bytes, None, self._overflow)
+        self.stderr = _Pipe(self._process.stderr, limits.stderr_bytes, _STDERR_KEPT, self._overflow)
+
+    async def finish(self) -> None:
+        """Returns when the program has exited or reached a limit."""
+        seconds = self._limits.wall_seconds
+        await asyncio.wait({self._over}, timeout=seconds)
+        if not self._over.done():
+            self._fail(SandboxFailureKind.TIME, f"stopped after {seconds:g} seconds")
+
+    async def end(self) -> None:
+        """Ends what is left of the group, the program's own or not, and takes what is left in the pipes."""
+        try:
+            if not self._exited.done():
+                self._signal(signal.SIGTERM)
+                await asyncio.wait({self._exited}, timeout=_GRACE_SECONDS)
+        finally:
+            self._signal(signal.SIGKILL)
+            try:
+                await asyncio.wait({self._exited}, timeout=_GRACE_SECONDS)
+                # A process that left the group may hold the other end for ever.
+                await asyncio.wait({self.stdout.ended, self.stderr.ended}, timeout=_GRACE_SECONDS)
+            finally:
+                self.stdout.close()
+                self.stderr.close()
+
+    def exit_code(self) -> int:
+        """Of a program that ended by itself; raises SandboxFailure for one that did not."""
+        if self._failure is not None:
+            raise self._failure
+        code: int = self._process.returncode
+        if code == -signal.SIGXCPU:
+            raise SandboxFailure(SandboxFailureKind.TIME, "stopped after using too much processor time")
+        if code == -signal.SIGXFSZ:
+            raise SandboxFailure(SandboxFailureKind.FILE, f"stopped at a file of {self._limits.file_bytes} bytes")
+        if code == -signal.SIGKILL:
+            raise SandboxFailure(SandboxFailureKind.MEMORY, "killed by the system, most likely for want of memory")
+        return code
+
+    def _overflow(self, most: int) -> None:
+        self._fail(SandboxFailureKind.OUTPUT, f"stopped after printing {most} bytes")
+
+    def _fail(self, kind: SandboxFailureKind, message: str) -> None:
+        if self._failure is None:
+            self._failure = SandboxFailure(kind, message)
+        _settle(self._over)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with self._lock:
+            if not self._buried:
+                self._kill_group(number)
+
+    def _kill_group(self, number: signal.Signals) -> None:
+        # Some systems refuse to signal a group of which only the dead are left.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
+
+    def _wait(self) -> None:
+        if sys.platform == "linux":
+            os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+        else:
+            self._process.wait()
+        with self._lock:
+            self._kill_group(signal.SIGKILL)
+            self._process.wait()
+            self._buried = True
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(self._settle_exit)
+
+    def _settle_exit(self) -> None:
+        _settle(self._exited)
+        _settle(self._over)
 
 
-async def _read(stream: asyncio.StreamReader, most: int) -> bytes:
-    chunks, size = [], 0
-    while chunk := await stream.read(_CHUNK):
-        size += len(chunk)
-        if size > most:
-            message = f"stopped after printing {most} bytes"
-            raise SandboxFailure(SandboxFailureKind.OUTPUT, message)
-        chunks.append(chunk)
-    return b"".join(chunks)
+class _Pipe:
+    """Takes what a program prints as it comes; more than `most` bytes is an overflow. Keeps all, or `kept` of the end."""
+
+    def __init__(self, file: IO[bytes], most: int, kept: int | None, overflow: Callable[[int], None]) -> None:
+        self.data = bytearray()
+        self._loop = asyncio.get_running_loop()
+        self.ended: asyncio.Future[None] = self._loop.create_future()
+        self._file = file
+        self._left = self._most = most
+        self._kept = kept
+        self._overflow = overflow
+        os.set_blocking(file.fileno(), False)
+        self._loop.add_reader(file.fileno(), self._read)
+
+    def _read(self) -> None:
+        try:
+            chunk = os.read(self._file.fileno(), _CHUNK)
+        except BlockingIOError:
+            return
+        self._left -= len(chunk)
+        if self._left < 0:
+            self._overflow(self._most)
+        elif chunk:
+            self.data += chunk
+            if self._kept is not None and len(self.data) > 2 * self._kept:
+                del self.data[: -self._kept]
+        if not chunk or self._left < 0:
+            self.close()
+
+    def close(self) -> None:
+        if not self._file.closed:
+            self._loop.remove_reader(self._file.fileno())
+            self._file.close()
+        _settle(self.ended)
 
 
-async def _read_tail(stream: asyncio.StreamReader) -> bytes:
-    tail = b""
-    while chunk := await stream.read(_CHUNK):
-        tail = (tail + chunk)[-_STDERR_BYTES:]
-    return tail
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
-async def _end_group(process: asyncio.subprocess.Process) -> None:
-    """Ends whatever is left of the group: also grandchildren of a program that ended by itself."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_GRACE_SECONDS):
-                await process.wait()
-        os.killpg(process.pid, signal.SIGKILL)
-    await process.wait()
+def _file_of(data: bytes) -> IO[bytes]:
+    """A file, because a pipe would have to be fed at the speed of whoever reads it."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115 -- the caller closes it
+    file.write(data)
+    file.seek(0)
+    return file

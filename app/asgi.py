@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
+import strawberry
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -27,6 +28,7 @@ from compat_rest.adapter import ROUTE, bind_routes, method_not_allowed
 from compat_rest.envelopes import error_response
 from compat_rest.routes import ROUTES
 from schema.build import build_schema
+from schema.execution.documents import DocumentCache
 from schema.jobs.repository import count_by_state
 from schema.kernel.context import Services
 from schema.kernel.database import Database
@@ -46,7 +48,7 @@ def create_app(settings: Settings, services: Services, *, probes: Mapping[str, P
     `probes` are what `/api/ready` asks beside the database, by name. Raises ValueError for a REST row that does not fit
     the schema.
     """
-    schema, documents = build_schema()
+    schema, documents, rest = _bound_schema()
     proxies = TrustedProxies(settings.trusted_proxies)
     budget = RateBudget(family="general", requests=settings.rate_limit_per_minute, seconds=60)
     metrics = Metrics(
@@ -70,7 +72,7 @@ def create_app(settings: Settings, services: Services, *, probes: Mapping[str, P
     }
     app = Starlette(
         routes=[
-            *bind_routes(schema._schema),  # noqa: SLF001 -- strawberry has no public name for it
+            *rest,
             Route(GRAPHQL, graphql),
             WebSocketRoute(GRAPHQL, graphql),
             *(Route(path, Page(path, answer)) for path, answer in pages.items()),
@@ -86,6 +88,13 @@ def create_app(settings: Settings, services: Services, *, probes: Mapping[str, P
     )
     app.router.redirect_slashes = False  # `/api/scans/` is not `/api/scans`: one address for one thing
     return app
+
+
+@cache
+def _bound_schema() -> tuple[strawberry.Schema, DocumentCache, list[Route]]:
+    """One per process: nothing in it belongs to one application."""
+    schema, documents = build_schema()
+    return schema, documents, bind_routes(schema._schema)  # noqa: SLF001 -- strawberry has no public name for it
 
 
 class Page:

@@ -168,6 +168,7 @@ def add_registry(
     name: Annotated[str, typer.Argument(help="A name for it.")],
     host: Annotated[str, typer.Argument(help="Host and port as in image references, like ghcr.io or 127.0.0.1:5000.")],
     username: Annotated[str | None, typer.Option(help="User to pull as.")] = None,
+    *,
     password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")] = False,
     insecure: Annotated[bool, typer.Option("--insecure", help="Plain HTTP.")] = False,
     organization: Annotated[str | None, typer.Option(help="Organization id; needed only if there are several.")] = None,
@@ -231,3 +232,6 @@ def demo(
 
 def main() -> None:
     cli()
+
+if __name__ == "__main__":
+    main()

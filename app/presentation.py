@@ -12,7 +12,7 @@ from rich.table import Table
 
 SEVERITY_STYLES = {"CRITICAL": "bold red", "HIGH": "red", "MEDIUM": "yellow", "LOW": "green", "UNKNOWN": "dim"}
 GRADE_STYLES = {"A": "bold green", "B": "bold cyan", "C": "bold yellow", "D": "bold red"}
-SHOWN_FINDINGS = 15
+ID_WIDTH = len("CVE-2024-123456")
 
 SCAN_FIELDS = """
   id image digest platform status partial grade gradeReason riskScore packageCount durationMs failureReason
@@ -74,7 +74,12 @@ def _print_verdict(scan: Mapping[str, Any], out: Console) -> None:
 def _print_findings(findings: Sequence[Mapping[str, Any]], total: int, out: Console) -> None:
     if not findings:
         return
-    table = Table("Severity", "Id", "Package", "Installed", "Fixed in", "CVSS", "Layer", box=None, pad_edge=False)
+    table = Table("Severity", box=None, pad_edge=False)
+    table.add_column("Id", min_width=ID_WIDTH)
+    for name in ("Package", "Installed", "Fixed in"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("CVSS", justify="right")
+    table.add_column("Layer", justify="right")
     for finding in findings:
         package = finding["package"]
         table.add_row(

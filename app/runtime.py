@@ -40,7 +40,7 @@ async def open_services(settings: Settings, connections: Redis) -> AsyncIterator
             database=database,
             relay=OutboxRelay(database, ArqQueue(redis)),
             signals=RedisSignals(redis),
-            blobs=DirectoryBlobStore(settings.data_dir / "uploads"),
+            blobs=DirectoryBlobStore(settings.data_dir.absolute() / "uploads"),
             keys=FileKeyProvider(settings.data_dir, master_key),
             mint=TokenMint(pepper),
             signer=SessionSigner(signing_key),
@@ -52,8 +52,10 @@ async def open_services(settings: Settings, connections: Redis) -> AsyncIterator
                 session_absolute_seconds=settings.session_absolute_hours * 3600,
             ),
         )
-        yield services
-        await services.background.settle()
+        try:
+            yield services
+        finally:
+            await services.background.settle()
     finally:
         await redis.aclose(close_connection_pool=True)
         await database.close()

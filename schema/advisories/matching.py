@@ -7,7 +7,6 @@ other two once per distinct source and version, however many packages were built
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from schema.advisories.ecosystems import (
     names_binaries,
     normalize_name,
 )
-from schema.advisories.osv import is_cve
+from schema.advisories.osv import cve_number, is_cve
 from schema.advisories.records import AdvisoryRecord, AffectedPackage, VersionRange
 from schema.advisories.versions import VersionKey, semver_key, version_key
 from schema.dependencies.records import PackageRecord
@@ -34,7 +33,6 @@ UNKNOWN_DISTRIBUTION = "unknown distribution"
 LookupKey: TypeAlias = tuple[str, str]  # (ecosystem, name) as advisories are filed
 Advisories: TypeAlias = Mapping[LookupKey, Sequence[tuple[AdvisoryRecord, AffectedPackage]]]
 
-_CVE_NUMBERS = re.compile(r"CVE-([0-9]+)-([0-9]+)")
 _MODULE = ".module"  # in the release of an RPM that belongs to a module stream: 1.module+el8.4.0+…, 1.module_el8…
 _PRO_BUILD = "esm"  # in the version of a package that comes from Ubuntu Pro
 
@@ -70,7 +68,7 @@ def match_packages(packages: Iterable[PackageRecord], advisories: Advisories) ->
     What the records about one package say is joined into one finding per flaw:
 
     - Records that share an id or an alias are about one flaw. A record that names several CVEs (a distribution's bulletin)
-      joins nothing: it counts for each of its CVEs.
+      joins nothing: it counts for each of its CVEs, unless that CVE has a record of its own which says otherwise.
     - The flaw's id is its lowest CVE id; else its GHSA id; else the first of its ids.
     - Severity: a distribution's own rating of its package, else the chosen CVSS vector of all records (`choose_score`),
       else their words; of several the worst. A bulletin's rating counts only for a CVE without a record of its own,
@@ -201,26 +199,43 @@ class _Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class _Hit:
-    """An advisory that is about the version of a package under consideration."""
+class _Question:
+    """One entry of an advisory, and the installed version to hold against it."""
 
     record: AdvisoryRecord
     affected: AffectedPackage
     entry: _Entry
-    version: str  # the installed version it was held against
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Hit:
+    """An advisory that is about the installed version. `fixes` are those above it, `entries` what judges a version."""
+
+    record: AdvisoryRecord
+    affected: AffectedPackage
+    entries: tuple[_Entry, ...]
     fixes: tuple[str, ...]
 
     @property
     def names(self) -> tuple[str, ...]:
-        return (self.record.id, *self.record.aliases)
+        return _names(self.record)
 
     @property
     def cves(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(filter(is_cve, self.names)))
+        return _cves(self.record)
 
     @property
     def vectors(self) -> tuple[str, ...]:
         return self.affected.cvss_vectors or self.record.cvss_vectors
+
+
+def _names(record: AdvisoryRecord) -> tuple[str, ...]:
+    return (record.id, *record.aliases)
+
+
+def _cves(record: AdvisoryRecord) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(filter(is_cve, _names(record))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,17 +281,24 @@ class _Matcher:
         return (flaw.of(package) for flaw in flaws)
 
     def _find(self, targets: tuple[_Target, ...]) -> tuple[_Flaw, ...]:
-        hits = [hit for asked in self._asked(targets).values() if (hit := _judge(asked)) is not None]
-        return tuple(sorted(_flaws(hits), key=lambda flaw: _id_order(flaw.id))) if hits else ()
+        hits: list[_Hit] = []
+        cleared: list[AdvisoryRecord] = []
+        for questions in self._questions(targets):
+            hit = _judge(questions)
+            if hit is None:
+                cleared.append(questions[0].record)
+            else:
+                hits.append(hit)
+        return tuple(sorted(_flaws(hits, cleared), key=lambda flaw: _id_order(flaw.id))) if hits else ()
 
-    def _asked(self, targets: tuple[_Target, ...]) -> dict[str, list[_Hit]]:
-        """What each advisory says about the package, entry by entry, whether it affects it or not."""
-        asked: dict[str, list[_Hit]] = defaultdict(list)
+    def _questions(self, targets: tuple[_Target, ...]) -> Collection[Sequence[_Question]]:
+        """What to ask about the package, by advisory."""
+        questions: dict[str, list[_Question]] = defaultdict(list)
         for ecosystem, name, version in targets:
             for record, affected in self._advisories.get((ecosystem, name), ()):
                 if record.withdrawn is None:
-                    asked[record.id].append(_Hit(record, affected, self._entry(affected), version, ()))
-        return asked
+                    questions[record.id].append(_Question(record, affected, self._entry(affected), version))
+        return questions.values()
 
     def _entry(self, affected: AffectedPackage) -> _Entry:
         entry = self._entries.get(id(affected))
@@ -285,28 +307,39 @@ class _Matcher:
         return entry
 
 
-def _judge(asked: Sequence[_Hit]) -> _Hit | None:
+def _judge(questions: Sequence[_Question]) -> _Hit | None:
     """What one advisory says about a package, None if it's not affected.
 
     Ubuntu's entry for a release stays open for ever when the fix came only to subscribers; the entry of Ubuntu Pro then
     tells which builds have the flaw. Its fix is one only for who has such builds already.
     """
-    pro = [hit for hit in asked if is_ubuntu_pro(hit.affected.ecosystem)]
-    affecting = [hit for hit in pro or asked if hit.entry.affects(hit.version)]
+    pro = [question for question in questions if is_ubuntu_pro(question.affected.ecosystem)]
+    judges = pro or questions
+    affecting = [question for question in judges if question.entry.affects(question.version)]
     if not affecting:
         return None
-    hit = affecting[0]
-    sources = asked if not pro or _PRO_BUILD in hit.version else [other for other in asked if other not in pro]
-    fixes = dict.fromkeys(fix for other in sources for fix in other.entry.fixes_above(other.version))
-    return _Hit(hit.record, hit.affected, hit.entry, hit.version, tuple(fixes))
+    first = affecting[0]
+    subscribed = _PRO_BUILD in first.version
+    fixes = dict.fromkeys(
+        fix
+        for question in questions
+        if subscribed or not is_ubuntu_pro(question.affected.ecosystem)
+        for fix in question.entry.fixes_above(question.version)
+    )
+    return _Hit(first.record, first.affected, tuple(question.entry for question in judges), tuple(fixes))
 
 
-def _flaws(hits: Sequence[_Hit]) -> Iterator[_Flaw]:
+def _flaws(hits: Sequence[_Hit], cleared: Sequence[AdvisoryRecord]) -> Iterator[_Flaw]:
     own, bulletins = _by_flaw(hits)
     for flaw, records in own.items():
         yield _say(flaw, records, bulletins.pop(flaw, []))
+    if not bulletins:
+        return
+    # A record about one CVE knows better than a bulletin when that one was fixed.
+    known_safe = {cves[0] for record in cleared if len(cves := _cves(record)) == 1}
     for flaw, records in bulletins.items():
-        yield _say(flaw, [], records)
+        if flaw not in known_safe:
+            yield _say(flaw, [], records)
 
 
 def _by_flaw(hits: Sequence[_Hit]) -> tuple[dict[str, list[_Hit]], dict[str, list[_Hit]]]:
@@ -314,7 +347,7 @@ def _by_flaw(hits: Sequence[_Hit]) -> tuple[dict[str, list[_Hit]], dict[str, lis
 
     A bulletin is filed under the flaw its CVE belongs to, also where that goes by a lower CVE id.
     """
-    single = [hit for hit in hits if len(hit.cves) <= 1]
+    single = sorted((hit for hit in hits if len(hit.cves) <= 1), key=lambda hit: _id_order(hit.record.id))
     own: dict[str, list[_Hit]] = {}
     flaw_of: dict[str, str] = {}
     for group in _connected(single):
@@ -334,9 +367,8 @@ def _connected(hits: Sequence[_Hit]) -> list[list[_Hit]]:
     """Groups of records that share a name, directly or through others."""
     groups: dict[str, list[_Hit]] = {}  # by each of their names; of one group it's one list
     for hit in hits:
-        joined = [hit]
-        for known in {id(groups[name]): groups[name] for name in hit.names if name in groups}.values():
-            joined += known
+        known = {id(groups[name]): groups[name] for name in hit.names if name in groups}.values()
+        joined = [*(member for group in known for member in group), hit]
         for name in {name for member in joined for name in member.names}:
             groups[name] = joined
     return list({id(group): group for group in groups.values()}.values())
@@ -344,8 +376,8 @@ def _connected(hits: Sequence[_Hit]) -> list[list[_Hit]]:
 
 def _id_order(name: str) -> tuple[int, int, int, str]:
     """CVE ids by year and number, then GHSA ids, then all others."""
-    if match := _CVE_NUMBERS.fullmatch(name):
-        return (0, int(match[1]), int(match[2]), name)
+    if number := cve_number(name):
+        return (0, *number, name)
     return (1 if name.startswith("GHSA-") else 2, 0, 0, name)
 
 
@@ -359,9 +391,7 @@ def _say(flaw: str, own: Sequence[_Hit], bulletins: Sequence[_Hit]) -> _Flaw:
         aliases=tuple(sorted({name for hit in own for name in hit.names} - {flaw}, key=_id_order)),
         advisory_ids=tuple(sorted({hit.record.id for hit in hits}, key=_id_order)),
         severity=_severity(deciding, score.severity if score else None),
-        cvss_score=score.score
-        if score
-        else max((hit.record.cvss_score or 0.0 for hit in deciding), default=0.0) or None,
+        cvss_score=score.score if score else _score_without_vector(deciding),
         cvss_vectors=vectors,
         fixed_versions=_fixed_versions(hits),
         title=_title(deciding) or flaw,
@@ -376,6 +406,10 @@ def _severity(hits: Sequence[_Hit], scored: Severity | None) -> Severity:
     return scored if worst is Severity.UNKNOWN and scored is not None else worst
 
 
+def _score_without_vector(hits: Iterable[_Hit]) -> float | None:
+    return max((hit.record.cvss_score for hit in hits if hit.record.cvss_score is not None), default=None)
+
+
 def _ordered_vectors(hits: Iterable[_Hit]) -> tuple[str, ...]:
     """Each vector once, newest CVSS version first."""
     scores = {score for hit in hits for vector in hit.vectors if (score := score_vector(vector))}
@@ -386,9 +420,12 @@ def _ordered_vectors(hits: Iterable[_Hit]) -> tuple[str, ...]:
 
 def _fixed_versions(hits: Sequence[_Hit]) -> tuple[str, ...]:
     ecosystem = hits[0].affected.ecosystem
-    fixes = {version_key(ecosystem, fix): fix for hit in reversed(hits) for fix in hit.fixes}
-    ordered = [fix for _, fix in sorted(fixes.items(), key=lambda item: item[0] or ())]
-    sound = [fix for fix in ordered if not any(hit.entry.affects(fix) for hit in hits)]
+    by_key: dict[VersionKey | None, str] = {}
+    # Of two spellings of one version the shorter is kept.
+    for fix in sorted({fix for hit in hits for fix in hit.fixes}, key=lambda fix: (len(fix), fix)):
+        by_key.setdefault(version_key(ecosystem, fix), fix)
+    ordered = [fix for _, fix in sorted(by_key.items(), key=lambda item: item[0] or ())]
+    sound = [fix for fix in ordered if not any(entry.affects(fix) for hit in hits for entry in hit.entries)]
     return tuple(sound or ordered)
 
 

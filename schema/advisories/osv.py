@@ -44,7 +44,7 @@ _DERIVED_SUMMARY = 200
 
 _RANGE_TYPES = ("ECOSYSTEM", "SEMVER")
 _EVENT_KINDS = ("introduced", "fixed", "last_affected", "limit")
-_CVE = re.compile(r"CVE-[0-9]{4}-[0-9]{4,}")
+_CVE = re.compile(r"CVE-([0-9]{4})-([0-9]{4,})")
 _PREFIXED_CVE = re.compile(r"[A-Z]+-(CVE-[0-9]{4}-[0-9]{4,})")  # UBUNTU-CVE-2021-3609, ALPINE-CVE-…, DEBIAN-CVE-…
 _SUMMARY_RATING = re.compile(r"\s*([A-Za-z]+)\s*:")  # "Important: openssl security update", of the Red Hat family
 _CRLF_OR_NUL = re.compile(r"[\r\x00]")
@@ -52,6 +52,12 @@ _CRLF_OR_NUL = re.compile(r"[\r\x00]")
 
 class AdvisoryFormatError(ValueError):
     """A document that is no OSV record. The message names the record, the field and what is wrong with it."""
+
+
+def cve_number(name: str) -> tuple[int, int] | None:
+    """(year, number) of a CVE id, None for any other name."""
+    match = _CVE.fullmatch(name)
+    return (int(match[1]), int(match[2])) if match else None
 
 
 def is_cve(name: str) -> bool:

@@ -87,6 +87,8 @@ async def run_operation(
     if operation.type is not OperationType.MUTATION or idempotency_key is None:
         return await _execute(schema, operation, variables, context)
     try:
+        if operation.policy.own_transaction:
+            return await _execute_and_remember(schema, operation, variables, context, idempotency_key)
         return await _execute_once(schema, operation, variables, context, idempotency_key)
     except IntegrityError:
         # Two requests with one key at the same moment: the first has committed, and its answer is ours.
@@ -106,6 +108,22 @@ async def _execute_once(
         data = await _execute(schema, operation, variables, context)
         await remember(session, key, context.principal, data, keys=context.services.keys, now=context.now())
         return data
+
+
+async def _execute_and_remember(
+    schema: GraphQLSchema, operation: Operation, variables: dict[str, Any], context: RequestContext, key: IdempotencyKey
+) -> Any:
+    """For a mutation that receives a body for minutes: no transaction is held meanwhile.
+
+    A crash right after its own commit makes a repetition create once more; nothing is lost by that.
+    """
+    kept = await _recall(context, key)
+    if kept is not None:
+        return kept
+    data = await _execute(schema, operation, variables, context)
+    async with context.write() as session:
+        await remember(session, key, context.principal, data, keys=context.services.keys, now=context.now())
+    return data
 
 
 async def _recall(context: RequestContext, key: IdempotencyKey) -> Any:

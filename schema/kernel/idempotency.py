@@ -6,7 +6,6 @@ result would hide a mistake. Answers are kept sealed: the one to a new API key h
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,7 +19,7 @@ from schema.kernel.columns import TenantTable, json_field, time_field
 from schema.kernel.errors import conflict
 from schema.kernel.ports import KeyProvider
 from schema.kernel.principal import Principal
-from schema.kernel.secrets import seal, seal_context, unseal
+from schema.kernel.secrets import TokenMint, seal, seal_context, unseal
 from schema.kernel.tenancy import across_tenants, tenant
 
 RETENTION = timedelta(hours=24)
@@ -46,9 +45,10 @@ class IdempotencyKey:
     fingerprint: str
 
     @classmethod
-    def of(cls, key: str, operation: str, variables: dict[str, Any]) -> IdempotencyKey:
+    def of(cls, key: str, operation: str, variables: dict[str, Any], *, mint: TokenMint) -> IdempotencyKey:
+        """The fingerprint is keyed: variables may hold a secret, which a plain hash would let a thief guess."""
         material = orjson.dumps([operation, variables], option=orjson.OPT_SORT_KEYS, default=str)
-        return cls(key, hashlib.sha256(material).hexdigest())
+        return cls(key, mint.hash(material.decode()))
 
 
 async def recall(

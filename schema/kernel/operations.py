@@ -27,6 +27,7 @@ class Policy:
     permission: str | None
     budget: RateBudget | None = None
     public: bool = False
+    own_transaction: bool = False  # the resolver opens it, when it is ready to write
 
     async def admit(self, context: RequestContext) -> None:
         """Raises UNAUTHORIZED, RATE_LIMITED or FORBIDDEN, in that order."""
@@ -79,7 +80,8 @@ def received_field(
     """A mutation that opens its own, short transaction: it first receives a body, which may take minutes, or it has to
     keep a record although it refuses.
     """
-    guard = Guard(Policy(permission=permission, budget=budget, public=public), writes=False)
+    policy = Policy(permission=permission, budget=budget, public=public, own_transaction=True)
+    guard = Guard(policy, writes=False)
     return cast("Callable[..., Any]", strawberry.mutation(description=description, extensions=[guard]))
 
 

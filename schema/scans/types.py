@@ -271,8 +271,7 @@ class Scan:
     async def engines(self, info: Info) -> list[EngineRun]:
         async with info.context.read() as session:
             rows = await repository.engine_runs(session, info.context.organization_id, self.id)
-        order = {engine: position for position, engine in enumerate(self.scanners)}
-        return [EngineRun.from_row(row) for row in sorted(rows, key=lambda row: order[row.engine])]
+        return [EngineRun.from_row(row) for row in sorted(rows, key=lambda row: self.scanners.index(row.engine))]
 
     @resolved_field(description="What the scan found, worst first.")
     async def findings(
@@ -386,7 +385,7 @@ class ScanProgress:
             message=message,
             engines=[
                 EngineProgress(engine=run.engine, status=run.status, provider=run.provider, message=run.message)
-                for run in runs
+                for run in sorted(runs, key=lambda run: scan.scanners.index(run.engine))
             ],
             grade=scan.grade,
             risk_score=scan.risk_score,

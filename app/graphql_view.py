@@ -30,7 +30,7 @@ from strawberry.http.exceptions import NonJsonMessageReceived, NonTextMessageRec
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler, Operation
-from strawberry.subscriptions.protocols.graphql_transport_ws.types import ConnectionInitMessage
+from strawberry.subscriptions.protocols.graphql_transport_ws.types import ConnectionInitMessage, Message
 from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 from strawberry.types.graphql import OperationType
@@ -108,6 +108,12 @@ class SocketHandler(BaseGraphQLTransportWSHandler[RequestContext, None]):
     view: GraphQLView
     websocket: Socket
     _payload: object = None
+
+    async def handle_message(self, message: Message) -> None:
+        if _is_well_formed(message):
+            await super().handle_message(message)
+        else:
+            await self.handle_invalid_message("Failed to parse message")
 
     async def handle_connection_init(self, message: ConnectionInitMessage) -> None:
         self._payload = message.get("payload")
@@ -249,6 +255,22 @@ class GraphQLView(GraphQL[RequestContext, None]):
             raise bad_request(_misplaced(error.operation_type)) from None
         self.metrics.count_operation(name, failed=bool(result.errors))
         return result
+
+
+def _is_well_formed(message: Mapping[str, Any]) -> bool:
+    """Strawberry reads these members without looking at their types first."""
+    kind, number = message.get("type"), message.get("id")
+    if kind not in ("subscribe", "complete"):
+        return isinstance(kind, str)
+    if kind == "complete" or not isinstance(number, str):
+        return isinstance(number, str)
+    payload = message.get("payload")
+    return (
+        isinstance(payload, dict)
+        and isinstance(payload.get("query"), str)
+        and isinstance(payload.get("variables"), dict | None)
+        and isinstance(payload.get("operationName"), str | None)
+    )
 
 
 def _from_query(request: Request, context: RequestContext) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -114,6 +115,13 @@ async def open_site(database: Database, directory: Path, **settings: Any) -> Asy
     site = Site(database, directory, Redis(""), **settings)
     yield site
     await site.services.background.settle()
+
+
+def copy_sqlite(template: Path, directory: Path) -> str:
+    """The URL of a database of its own, for modules that need no other kind."""
+    path = directory / "harborguard.db"
+    shutil.copyfile(template, path)
+    return f"sqlite+aiosqlite:///{path}"
 
 
 @pytest.fixture

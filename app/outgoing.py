@@ -111,10 +111,13 @@ class OutgoingPolicy:
 
 
 def address_is_allowed(address: Address, allowed_networks: Iterable[Network] = ()) -> bool:
-    """Whether a connection may go there. A NAT64 address is judged by the IPv4 address it leads to."""
+    """Whether a connection may go there. A NAT64 address is judged by the IPv4 address it leads to.
+
+    An IPv4 address in the mapped form (::ffff:10.0.0.1) is a disguise and refused whatever is allowed.
+    """
     if isinstance(address, IPv6Address) and address in _NAT64:
         address = IPv4Address(int(address) & 0xFFFF_FFFF)
-    if address in _METADATA_ADDRESSES:
+    if address in _METADATA_ADDRESSES or (isinstance(address, IPv6Address) and address.ipv4_mapped):
         return False
     if any(address in network for network in allowed_networks):
         return True
@@ -126,7 +129,9 @@ def address_is_allowed(address: Address, allowed_networks: Iterable[Network] = (
 def parse_target(url: str, *, ports: Iterable[range], allow_http: bool) -> httpx.URL:
     """An address we are willing to look up. Raises OutgoingError(BLOCKED), which depends on the text alone."""
     if len(url) > MAX_URL_LENGTH or not url.isascii():
-        raise _refused("an address must be at most 8192 characters of ASCII; write other scripts in punycode")
+        raise _refused(
+            f"the address must be at most {MAX_URL_LENGTH} ASCII characters; write other scripts in punycode"
+        )
     try:
         target = httpx.URL(url)
     except httpx.InvalidURL:

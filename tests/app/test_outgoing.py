@@ -320,6 +320,7 @@ def test_an_ipv4_address_inside_an_ipv6_address_is_no_way_round(address: IPv4Add
 def test_metadata_addresses_are_refused_even_inside_an_allowed_network(text: str) -> None:
     everything = (ip_network("0.0.0.0/0"), ip_network("::/0"))
     assert not address_is_allowed(ip_address(text), everything)
+    assert not address_is_allowed(ip_address("::ffff:169.254.169.254"), everything)
     assert address_is_allowed(ip_address("10.0.0.1"), everything)
 
 
@@ -457,6 +458,16 @@ async def test_an_allowed_network_is_reached() -> None:
         assert response.url == server.url("/v2/")
         assert await response.read() == b"{}"
     assert "accept-encoding: identity" in server.requests[0]
+
+
+async def test_an_ipv6_address_is_reached() -> None:
+    public = "2606:4700::6810:85e5"
+    async with serving({"*": answer(b"six")}) as server:
+        network = RecordingNetwork({public: server.port})
+        async with client(network=network) as http:
+            assert await fetch(http, f"http://[{public}]:5000/") == (200, b"six")
+    assert network.opened == [public]
+    assert f"host: [{public}]:5000\r\n" in server.requests[0]
 
 
 async def test_the_next_address_is_tried_when_one_does_not_answer() -> None:

@@ -167,6 +167,7 @@ class _Source:
         self._registry = f"{'http' if insecure else 'https'}://{host}"
         self._authorization: str | None = None
         self._authorizing = asyncio.Lock()
+        self._withheld_from: str | None = None  # the host of a token service that is not trusted with credentials
 
     # What a pull consists of
 
@@ -273,7 +274,6 @@ class _Source:
             if response.status == httpx.codes.NOT_FOUND:
                 raise invalid_image(f"{self._reference.registry} has lost a part of it, {descriptor.digest}")
             self._check(response)
-            report(descriptor.digest, 0)
             try:
                 with layout.new_blob(descriptor.digest, size=descriptor.size) as blob:
                     async for count in _written(response.chunks, blob):
@@ -363,10 +363,12 @@ class _Source:
         raise self._refused()
 
     async def _token(self, url: str) -> str:
-        withheld = self._credentials is not None and not may_receive_credentials(url, self._registry)
         headers = {"accept": "application/json"}
-        if self._credentials is not None and not withheld:
-            headers["authorization"] = self._credentials.basic
+        if self._credentials is not None:
+            if may_receive_credentials(url, self._registry):
+                headers["authorization"] = self._credentials.basic
+            else:
+                self._withheld_from = httpx.URL(url).host  # it may still have a token for everyone
         async with self._http.stream(
             "GET",
             url,
@@ -375,12 +377,6 @@ class _Source:
             timeout_seconds=self._patience.answer_seconds,
             allow_http=self._insecure,
         ) as response:
-            if response.status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN} and withheld:
-                problem = (
-                    f"asks for credentials at {httpx.URL(url).host}, which is not known to belong to it; "
-                    "they were not sent there"
-                )
-                raise self._failure(FailureCode.REGISTRY_UNAUTHORIZED, problem)
             if response.status == httpx.codes.NOT_FOUND:
                 raise self._failure(FailureCode.REGISTRY_PROTOCOL, "names a token service that is not there")
             self._check(response)
@@ -392,10 +388,16 @@ class _Source:
     def _refused(self) -> ScanFailure:
         """A 401 or 403. Many registries give the same answer for what does not exist, so that nobody can probe them."""
         if self._credentials is None:
-            problem = "did not give out {} without credentials: the image is private, or there is no such image"
+            reason = "the image is private and needs credentials, or there is no such image"
+        elif self._withheld_from is not None:
+            reason = (
+                f"it asks for credentials at {self._withheld_from}, which is not known to belong to it, "
+                "so they were not sent there"
+            )
         else:
-            problem = "did not give out {}: the credentials are wrong or do not allow it, or there is no such image"
-        return self._failure(FailureCode.REGISTRY_UNAUTHORIZED, problem.format(self._reference))
+            reason = "the credentials are wrong or do not allow it, or there is no such image"
+        problem = f"did not give out {self._reference}: {reason}"
+        return self._failure(FailureCode.REGISTRY_UNAUTHORIZED, problem)
 
     def _failure(self, code: FailureCode, problem: str) -> ScanFailure:
         return ScanFailure(code, f"The registry {self._reference.registry} {problem}")

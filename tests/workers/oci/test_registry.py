@@ -329,7 +329,7 @@ async def test_wrong_or_no_credentials_are_told(
     credentials: RegistryCredentials | None,
 ) -> None:
     registry.auth, registry.user = auth, ("robot", "s3cret")
-    expected = "credentials are wrong" if credentials else "without credentials"
+    expected = "credentials are wrong" if credentials else "needs credentials"
     with failing(FailureCode.REGISTRY_UNAUTHORIZED, saying=expected):
         await fetch(registry, http, tmp_path, credentials=credentials)
     assert len(registry.requests) <= 4  # a refusal is not asked again and again: accounts get locked
@@ -362,6 +362,15 @@ async def test_t42_credentials_are_withheld_from_a_strange_token_service(
         await fetch(registry, http, tmp_path, credentials=ROBOT)
     assert [request.authorization for request in other.requests] == [None]
     assert all(request.authorization is None for request in registry.requests)
+
+
+async def test_t42_the_refusal_of_a_strange_services_token_names_the_cause(
+    registry: RegistrySimulator, http: OutgoingClient, other: RegistrySimulator, tmp_path: Path
+) -> None:
+    registry.auth, registry.realm = "bearer", f"http://{other.host.replace('127.0.0.1', 'localhost')}/token"
+    with failing(FailureCode.REGISTRY_UNAUTHORIZED, saying="localhost, which is not known to belong to it"):
+        await fetch(registry, http, tmp_path, credentials=ROBOT)
+    assert [request.authorization for request in other.requests] == [None]
 
 
 async def test_t42_a_strange_token_service_may_still_give_tokens_to_everyone(
@@ -692,6 +701,7 @@ async def test_t43_a_closed_port_and_a_refused_network_read_the_same(
 async def test_a_cancelled_pull_leaves_nothing_half_written(
     registry: RegistrySimulator, http: OutgoingClient, tmp_path: Path
 ) -> None:
+    registry.misbehave("blobs", slowly(0), times=1)  # one blob arrives, the others never do
     registry.misbehave("blobs", dripping)
     started = asyncio.Event()
     pulling = asyncio.create_task(fetch(registry, http, tmp_path, progress=lambda _arrived, _total: started.set()))

@@ -197,7 +197,7 @@ def _read_zip(path: Path, tally: _Tally) -> Iterator[tuple[str, object]]:
 
 def _is_document(info: zipfile.ZipInfo) -> bool:
     path = PurePosixPath(info.filename)
-    hidden = any(part.startswith(".") for part in path.parts)
+    hidden = any(part.startswith(".") and part.strip(".") for part in path.parts)
     return not (info.is_dir() or hidden) and path.suffix.lower() in _READABLE
 
 
@@ -295,8 +295,8 @@ def _build_yaml(data: bytes) -> Iterator[object]:
     tree = _YamlTree()
     for event in yaml.parse(data, Loader=_YamlLoader):
         if isinstance(event, yaml.ScalarEvent):
-            plain_empty = event.style is None and event.value in ("", "~", "null")
-            tree.add(None if plain_empty else event.value, event.anchor)
+            empty = event.implicit[0] and event.value in ("", "~", "null")  # without quotes and without a tag
+            tree.add(None if empty else event.value, event.anchor)
         elif isinstance(event, yaml.MappingStartEvent):
             tree.begin({}, event.anchor)
         elif isinstance(event, yaml.SequenceStartEvent):

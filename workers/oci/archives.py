@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import IO, Any, Protocol
 
 import orjson
 
@@ -129,7 +129,7 @@ class _DirectorySource:
 class _TarSource:
     """A tar that can be sought in, read once for its table of contents."""
 
-    def __init__(self, file: BinaryIO, limits: ImageLimits) -> None:
+    def __init__(self, file: IO[bytes], limits: ImageLimits) -> None:
         self._file = file
         self._members: dict[str, tuple[int, int]] = {}
         self._links: dict[str, str] = {}
@@ -172,7 +172,7 @@ class _TarSource:
 class _Part:
     """A member of an archive as a stream of its own."""
 
-    def __init__(self, file: BinaryIO, start: int, size: int) -> None:
+    def __init__(self, file: IO[bytes], start: int, size: int) -> None:
         self._file = file
         self._at, self._end = start, start + size
 
@@ -200,7 +200,7 @@ def _open(path: Path, scratch: Path, limits: ImageLimits) -> Iterator[_Source]:
             os.close(handle)
         return
     with ExitStack() as files:
-        file: BinaryIO = files.enter_context(os.fdopen(handle, "rb"))
+        file: IO[bytes] = files.enter_context(os.fdopen(handle, "rb"))
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise invalid_image("it is neither a directory nor a regular file")
         for _ in range(limits.nesting):
@@ -209,22 +209,21 @@ def _open(path: Path, scratch: Path, limits: ImageLimits) -> Iterator[_Source]:
             if packing(magic) is None:
                 yield _TarSource(file, limits)
                 return
-            file = files.enter_context(_unpacked(file, scratch, limits))
+            spool = files.enter_context(tempfile.TemporaryFile(dir=scratch))
+            _spool(file, spool, limits)
+            file = spool
         raise exceeded("The archive is packed more often", limits.nesting - 1, "times")
 
 
-def _unpacked(file: BinaryIO, scratch: Path, limits: ImageLimits) -> BinaryIO:
-    """The archive without its compression, in a file without a name that is gone when it is closed."""
-    spool = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 -- the caller closes it
+def _spool(file: IO[bytes], spool: IO[bytes], limits: ImageLimits) -> None:
+    """Unpacks an archive into a file without a name, which is gone when it is closed."""
     size = 0
     for block in unpack(file, limits):
         size += len(block)
         if size > limits.total_bytes:
-            spool.close()
             raise exceeded("The archive unpacks to more", limits.total_bytes, "bytes")
         spool.write(block)
     spool.seek(0)
-    return spool
 
 
 @dataclass(frozen=True, slots=True)

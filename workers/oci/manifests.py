@@ -196,7 +196,7 @@ def choose_manifest(
     if "manifests" not in document:
         return Manifest.parse(raw, limits)
     wanted = Platform.parse(platform) if platform is not None else None
-    candidates = yield from _candidates(document, (_digest(raw),), _Search(limits, available))
+    candidates = yield from _candidates(document, _Search(limits, available), depth=1)
     chosen = _select(candidates, wanted)
     data = yield _bounded(chosen, limits)
     chosen.verify(data)
@@ -215,17 +215,16 @@ def answer(search: Generator[Descriptor, bytes, Manifest], read: Callable[[Descr
 
 
 def _candidates(
-    document: Mapping[str, Any], above: tuple[str, ...], search: _Search
+    document: Mapping[str, Any], search: _Search, *, depth: int
 ) -> Generator[Descriptor, bytes, list[Descriptor]]:
+    """The manifests below an index. Digests are verified, so a cycle cannot be made; the depth would end one."""
     found: list[Descriptor] = []
     for descriptor in _descriptors(document):
         if descriptor.media_type not in INDEXES:
             if search.available(descriptor.digest):
                 found.append(descriptor)
             continue
-        if descriptor.digest in above:
-            raise invalid_image("an index contains itself")
-        if len(above) >= search.limits.index_depth:
+        if depth >= search.limits.index_depth:
             raise exceeded("The image's indexes are nested deeper", search.limits.index_depth, "levels")
         if not search.available(descriptor.digest):
             continue
@@ -235,7 +234,7 @@ def _candidates(
         raw = yield _bounded(descriptor, search.limits)
         descriptor.verify(raw)
         nested = parse_document(raw, search.limits)
-        found += yield from _candidates(nested, (*above, descriptor.digest), search)
+        found += yield from _candidates(nested, search, depth=depth + 1)
     return found
 
 
@@ -311,10 +310,6 @@ def parse_json(raw: bytes, limits: ImageLimits) -> object:
 def _declared_type(document: Mapping[str, Any]) -> str | None:
     declared = document.get("mediaType")
     return declared if isinstance(declared, str) and declared in {*MANIFESTS, *INDEXES} else None
-
-
-def _digest(raw: bytes) -> str:
-    return f"sha256:{hashlib.sha256(raw).hexdigest()}"
 
 
 def _platform(value: object) -> Platform | None:

@@ -1,0 +1,201 @@
+"""Two organizations that own one of everything, so that every operation has something to leak."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from sqlmodel import col
+
+from schema.build import build_schema
+from schema.dependencies.records import Inventory, LayerRecord, PackageRecord, PackageType
+from schema.images.models import Tag
+from schema.kernel.context import RequestContext
+from schema.kernel.ids import IdPrefix
+from schema.kernel.ports import RateBudget, RateState
+from schema.kernel.principal import ActorKind, Principal, Role
+from schema.kernel.scalars import ByteStream
+from schema.registries.models import RegistryProvider
+from schema.registries.repository import add_registry
+from schema.scans.ingest import EngineResult, FetchedImage, ScanResults, ingest
+from schema.scans.models import Engine, EngineRunStatus
+from schema.scans.repository import load_scan
+from schema.scans.trigger import ScanRequest, queue_scan
+from schema.vulnerabilities.models import Vulnerability
+from schema.vulnerabilities.records import FindingRecord, Severity
+from tests.app.site import Site, Tenant
+
+SCHEMA = build_schema()[0]
+
+
+class Unlimited:
+    """Isolation is asked for hundreds of times a minute here; how often is another test's business."""
+
+    async def hit(self, budget: RateBudget, bucket: str) -> RateState:
+        return RateState(allowed=True, limit=budget.requests, remaining=budget.requests, reset_at=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estate:
+    """An organization, its owner as a caller, and the id of one thing of each kind it owns."""
+
+    tenant: Tenant
+    principal: Principal
+    ids: dict[IdPrefix, str]
+    canary: str  # part of every name it gave
+
+    def marks(self) -> list[str]:
+        """Whatever must never be seen by anybody else."""
+        return [self.canary, self.tenant.organization_id, *self.ids.values()]
+
+
+async def run(site: Site, principal: Principal, document: str, variables: dict[str, Any]) -> Any:
+    """The outcome of an operation, as strawberry returns it."""
+    context = RequestContext(
+        services=site.services, principal_or_none=principal, request_id="req", client_ip="192.0.2.9"
+    )
+    return await SCHEMA.execute(document, variable_values=variables, context_value=context)
+
+
+async def furnish(site: Site, name: str) -> Estate:
+    tenant = await site.tenant(name)
+    principal = Principal(
+        organization_id=tenant.organization_id,
+        role=Role.OWNER,
+        actor_kind=ActorKind.USER,
+        actor_id=tenant.user_id,
+        user_id=tenant.user_id,
+        credential_id="ses-none",
+    )
+    canary = f"canary-{name}"
+    ids = await _scanned(site, principal, canary)
+    ids |= await _credentials(site, principal, canary)
+    ids[IdPrefix.UPLOAD] = await _upload(site, principal, canary)
+    async with site.database.write() as session:
+        ids[IdPrefix.REGISTRY] = await add_registry(
+            session,
+            tenant.organization_id,
+            name=canary,
+            provider=RegistryProvider.CUSTOM,
+            host=f"{canary}.example",
+            insecure=False,
+            username=None,
+            password=None,
+            keys=site.services.keys,
+            now=datetime.now(UTC),
+        )
+    return Estate(tenant=tenant, principal=principal, ids=ids, canary=canary)
+
+
+async def _scanned(site: Site, principal: Principal, canary: str) -> dict[IdPrefix, str]:
+    """A complete scan with a finding, a package, a layer and an engine's output."""
+    now = datetime.now(UTC)
+    package = PackageRecord(
+        name=f"{canary}-package",
+        version="1.0",
+        type=PackageType.PIP,
+        ecosystem="PyPI",
+        source_name=f"{canary}-package",
+        source_version="1.0",
+        purl=f"pkg:pypi/{canary}-package@1.0",
+        path=f"srv/{canary}/METADATA",
+        layer_digest="sha256:" + "1" * 64,
+        layer_index=0,
+    )
+    layer = LayerRecord(
+        index=0,
+        digest="sha256:" + "2" * 64,
+        diff_id="sha256:" + "1" * 64,
+        media_type="application/vnd.oci.image.layer.v1.tar",
+        size=1,
+        diff_size=1,
+        file_count=1,
+        created_by=f"COPY {canary}",
+    )
+    finding = FindingRecord(
+        vulnerability_id=f"CVE-{canary}",
+        aliases=(),
+        advisory_ids=(),
+        package=package,
+        severity=Severity.HIGH,
+        cvss_score=7.5,
+        cvss_vectors=(),
+        fixed_versions=("2.0",),
+        title=f"{canary} flaw",
+    )
+    results = ScanResults(
+        image=FetchedImage(digest="sha256:" + "3" * 64, platform="linux/amd64", size_bytes=1, config={}),
+        inventory=Inventory(operating_system=None, packages=(package,), layers=(layer,)),
+        engines=(
+            EngineResult(
+                engine=Engine.SYFT,
+                status=EngineRunStatus.COMPLETE,
+                provider="native",
+                output=f'"{canary}"'.encode(),
+            ),
+        ),
+        findings=(finding,),
+        finding_sources=("native",),
+        finding_engines=(),
+        package_sources=("native",),
+        grade_reason=None,
+    )
+    async with site.database.write() as session:
+        request = ScanRequest(image=f"{canary}.example/app:1", scanners=(Engine.SYFT,))
+        scan_id = await queue_scan(session, request, principal, now=now)
+        scan = await load_scan(session, principal.organization_id, scan_id)
+        await ingest(session, scan, results, now=now)
+        vulnerability = select(col(Vulnerability.id)).where(
+            col(Vulnerability.organization_id) == principal.organization_id
+        )
+        tag = select(col(Tag.id)).where(col(Tag.organization_id) == principal.organization_id)
+        return {
+            IdPrefix.SCAN: scan_id,
+            IdPrefix.IMAGE: scan.image_id,
+            IdPrefix.VULNERABILITY: (await session.execute(vulnerability)).scalar_one(),
+            IdPrefix.TAG: (await session.execute(tag)).scalar_one(),
+        }
+
+
+async def _credentials(site: Site, principal: Principal, canary: str) -> dict[IdPrefix, str]:
+    ids = {}
+    for prefix, field, kind in (
+        (IdPrefix.API_KEY, "createApiKey", "CreateApiKeyInput"),
+        (IdPrefix.PERSONAL_ACCESS_TOKEN, "createPersonalAccessToken", "CreatePersonalAccessTokenInput"),
+    ):
+        document = f"mutation($input: {kind}!) {{ {field}(input: $input) {{ id }} }}"
+        result = await run(site, principal, document, {"input": {"name": canary}})
+        assert result.errors is None
+        ids[prefix] = result.data[field]["id"]
+    async with site.client() as client:
+        response = await client.post(
+            "/api/auth/login", json={"email": f"ada@{canary.removeprefix('canary-')}.example", "password": PASSWORD}
+        )
+        assert response.status_code == 200
+    sessions = await run(site, principal, "{ sessions { items { id } } }", {})
+    ids[IdPrefix.SESSION] = sessions.data["sessions"]["items"][0]["id"]
+    return ids
+
+
+async def _upload(site: Site, principal: Principal, canary: str) -> str:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"archive"
+
+    document = "mutation($image: String!, $archive: Archive!) { uploadImage(image: $image, archive: $archive) { id } }"
+    result = await run(site, principal, document, {"image": f"{canary}/up:1", "archive": ByteStream(chunks())})
+    assert result.errors is None
+    return str(result.data["uploadImage"]["id"])
+
+
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture
+async def estates(site: Site) -> tuple[Estate, Estate]:
+    """(the owner's, the stranger's)."""
+    object.__setattr__(site.services, "rates", Unlimited())
+    return await furnish(site, "alpha"), await furnish(site, "omega")

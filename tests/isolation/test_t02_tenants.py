@@ -1,0 +1,143 @@
+"""T-02: whatever a stranger asks with another organization's id, the answer is the one for an id that never was.
+
+The operations come from the GraphQL schema and the REST table, so a new one is in this test before it is released.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from compat_rest.routes import ROUTES, Envelope, Route
+from schema.kernel.ids import IdPrefix, new_id
+from tests.app.site import Site
+from tests.isolation.documents import IdPlace, document, id_places, required_values, root_fields
+from tests.isolation.estate import SCHEMA, Estate, run
+
+GRAPHQL = SCHEMA._schema
+FIELDS = {name: (kind, field) for kind, name, field in root_fields(GRAPHQL)}
+WITH_IDS = [
+    pytest.param(name, place, id=f"{name}-{place.field or place.argument}")
+    for name, (_, field) in FIELDS.items()
+    for place in id_places(field)
+]
+WITHOUT_IDS = [name for name, (kind, field) in FIELDS.items() if kind == "query" and not list(id_places(field))]
+PATH_IDS = {
+    "scanId": IdPrefix.SCAN,
+    "imageId": IdPrefix.IMAGE,
+    "vulnId": IdPrefix.VULNERABILITY,
+    "keyId": IdPrefix.API_KEY,
+    "tokenId": IdPrefix.PERSONAL_ACCESS_TOKEN,
+}
+PATH_VALUES = {"engine": "syft"}
+WITH_PATHS = [pytest.param(route, id=f"{route.method} {route.path}") for route in ROUTES if "{" in route.path]
+LISTS = [pytest.param(route, id=route.path) for route in ROUTES if route.method == "GET" and "{" not in route.path]
+
+
+def variables(name: str, place: IdPlace, value: str) -> dict[str, Any]:
+    given = required_values(FIELDS[name][1])
+    if place.field is None:
+        given[place.argument] = value
+    else:
+        given[place.argument][place.field] = value
+    return given
+
+
+async def outcome(site: Site, caller: Estate, name: str, given: dict[str, Any]) -> tuple[str, str]:
+    """(everything the caller was told, the same without the ids it sent)."""
+    kind, field = FIELDS[name]
+    text = document(kind, name, field)
+    if kind == "subscription":
+        return await first_event(site, caller, text, given)
+    result = await run(site, caller.principal, text, given)
+    told = json.dumps(
+        {"data": result.data, "errors": [[error.message, error.extensions] for error in result.errors or []]},
+        default=str,
+    )
+    return told, re.sub(r"\b[a-z]{2,4}-[0-9a-v]{26}\b", "ID", told)
+
+
+async def first_event(site: Site, caller: Estate, text: str, given: dict[str, Any]) -> tuple[str, str]:
+    from schema.kernel.context import RequestContext
+
+    context = RequestContext(
+        services=site.services, principal_or_none=caller.principal, request_id="req", client_ip="192.0.2.9"
+    )
+    stream = await SCHEMA.subscribe(text, variable_values=given, context_value=context)
+    async for result in stream:  # type: ignore[union-attr]
+        told = json.dumps([result.data, [[e.message, e.extensions] for e in result.errors or []]], default=str)
+        return told, re.sub(r"\b[a-z]{2,4}-[0-9a-v]{26}\b", "ID", told)
+    return "", ""
+
+
+@pytest.mark.parametrize(("name", "place"), WITH_IDS)
+async def test_t02_a_foreign_id_is_a_missing_id(
+    site: Site, estates: tuple[Estate, Estate], name: str, place: IdPlace
+) -> None:
+    owner, stranger = estates
+    foreign = owner.tenant.organization_id if place.prefix is IdPrefix.ORGANIZATION else owner.ids[place.prefix]
+    told_foreign, foreign_shape = await outcome(site, stranger, name, variables(name, place, foreign))
+    _, missing_shape = await outcome(site, stranger, name, variables(name, place, new_id(place.prefix)))
+    assert foreign_shape == missing_shape
+    assert '"code": "' in told_foreign, "a foreign id is an error, never an empty success"
+    leaked = [mark for mark in owner.marks() if mark in told_foreign.replace(foreign, "")]
+    assert leaked == []
+
+
+@pytest.mark.parametrize("name", WITHOUT_IDS)
+async def test_t02_a_list_shows_nothing_of_others(site: Site, estates: tuple[Estate, Estate], name: str) -> None:
+    owner, stranger = estates
+    told, _ = await outcome(site, stranger, name, required_values(FIELDS[name][1]))
+    assert [mark for mark in owner.marks() if mark in told] == []
+
+
+@pytest.mark.parametrize("route", WITH_PATHS)
+async def test_t02_rest_a_foreign_id_is_a_missing_id(site: Site, estates: tuple[Estate, Estate], route: Route) -> None:
+    owner, stranger = estates
+    answers = []
+    for ids in (owner.ids, {prefix: new_id(prefix) for prefix in owner.ids}):
+        path = re.sub(r"\{(\w+)\}", lambda match, ids=ids: path_value(match[1], ids), route.path)
+        async with site.client(headers={"X-HarborGuard-Client": "test"}) as client:
+            await site.sign_in(client, stranger.tenant)
+            response = await client.request(route.method, path)
+        told = re.sub(r"req-[0-9a-f]+", "REQUEST", response.text)
+        answers.append((response.status_code, told))
+        assert [mark for mark in owner.marks() if mark in told] == []
+    assert answers[0] == answers[1]
+    assert answers[0][0] == 404
+
+
+def path_value(name: str, ids: dict[IdPrefix, str]) -> str:
+    return PATH_VALUES.get(name) or ids[PATH_IDS[name]]
+
+
+@pytest.mark.parametrize("route", LISTS)
+async def test_t02_rest_a_list_shows_nothing_of_others(
+    site: Site, estates: tuple[Estate, Estate], route: Route
+) -> None:
+    owner, stranger = estates
+    async with site.client(headers=stranger.tenant.headers()) as client:
+        response = await client.get(route.path)
+    assert [mark for mark in owner.marks() if mark in response.text] == []
+    # An API key has no tokens of its own; everything else is there to be listed.
+    assert response.status_code == (403 if route.operation == "listPersonalAccessTokens" else 200)
+
+
+async def test_t02_the_owner_is_served(site: Site, estates: tuple[Estate, Estate]) -> None:
+    """The control: each id of the matrix is one that works for its owner."""
+    owner, _ = estates
+    for name, (kind, field) in FIELDS.items():
+        places = list(id_places(field))
+        if kind == "query" and places:
+            told, _ = await outcome(site, owner, name, variables(name, places[0], owner.ids[places[0].prefix]))
+            assert '"errors": []' in told, told
+            assert owner.canary in told
+
+
+def test_t02_every_path_segment_is_known() -> None:
+    segments = {name for route in ROUTES for name in re.findall(r"\{(\w+)\}", route.path)}
+    assert segments <= PATH_IDS.keys() | PATH_VALUES.keys()
+    assert any(route.envelope is Envelope.EVENTS for route in ROUTES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 from starlette.datastructures import MutableHeaders
@@ -78,7 +79,7 @@ def _add_budget(headers: MutableHeaders, state: RateState | None, *, status: int
     headers["X-RateLimit-Remaining"] = str(state.remaining)
     headers["X-RateLimit-Reset"] = str(state.reset_at)
     if status == _TOO_MANY_REQUESTS:
-        headers["Retry-After"] = str(max(1, state.reset_at - int(time.time())))
+        headers["Retry-After"] = str(max(1, math.ceil(state.reset_at - time.time())))
 
 
 def session_cookie(token: str, max_age: int, *, secure: bool) -> str:

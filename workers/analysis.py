@@ -7,47 +7,69 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from schema.dependencies.records import Inventory
 from schema.scans.failures import FailureCode, ScanFailure
 from workers.oci.limits import ImageLimits
 
+FAILED = 3  # exit code: the answer is a Failure
 
-def _answer(request: Mapping[str, Any]) -> dict[str, Any]:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A ScanFailure as an answer."""
+
+    code: FailureCode
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unpacked:
+    """The image is in its layout; `names` are the references its archive states, which the layout does not keep."""
+
+    names: tuple[str, ...]
+
+
+def answer(request: Mapping[str, Any]) -> Inventory | Unpacked:
+    """What is asked for under "inventory" or "unpack". Raises ScanFailure."""
     limits = ImageLimits(**request["limits"])
-    if request["command"] == "inventory":
-        from workers.inventory.inventory import take_inventory, wanted  # noqa: PLC0415 -- each request needs one of the two
+    if "inventory" in request:
+        from workers.inventory.inventory import take_inventory, wanted  # noqa: PLC0415 -- a request needs one of the two
         from workers.oci.layers import merge_layers  # noqa: PLC0415
 
-        merged = merge_layers(Path(request["layout"]), wanted=wanted, limits=limits)
-        return {"inventory": take_inventory(merged)}
+        return take_inventory(merge_layers(Path(request["inventory"]["layout"]), wanted=wanted, limits=limits))
     from workers.oci.archives import open_source  # noqa: PLC0415
 
-    open_source(
-        Path(request["source"]),
-        Path(request["destination"]),
-        platform=request["platform"],
+    asked = request["unpack"]
+    image = open_source(
+        Path(asked["source"]),
+        Path(asked["destination"]),
+        platform=asked["platform"],
         limits=limits,
-        reference=request["reference"],
+        reference=asked["reference"],
     )
-    return {}
+    return Unpacked(names=image.names)
 
 
-def main() -> None:
-    """The child. Whatever happens that an image can cause is an answer; only a defect of ours is a traceback."""
-    request = orjson.loads(sys.stdin.buffer.read())
+def main() -> int:
+    """Whatever an image can cause is an answer; only a defect of ours is a traceback, on standard error."""
     try:
-        answer = _answer(request)
+        document: object = answer(orjson.loads(sys.stdin.buffer.read()))
+        data, code = orjson.dumps(document), 0
     except ScanFailure as failure:
-        answer = {"failure": {"code": failure.code.value, "message": failure.message}}
+        data, code = orjson.dumps(Failure(code=failure.code, message=failure.message)), FAILED
     except MemoryError:
-        message = "Reading the image needs more memory than is allowed"
-        answer = {"failure": {"code": FailureCode.LIMIT_EXCEEDED.value, "message": message}}
-    sys.stdout.buffer.write(orjson.dumps(answer))
+        message = "Reading the image takes more memory than is allowed"
+        data, code = orjson.dumps(Failure(code=FailureCode.LIMIT_EXCEEDED, message=message)), FAILED
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+    return code
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

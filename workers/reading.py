@@ -1,32 +1,41 @@
-"""Reading an image in a disposable child process.
+"""Reading an image in a disposable child process, analysis.py.
 
 Images are hostile input. A crash, a runaway or an exhausted memory limit costs one scan of one tenant, and the event loop
-of the worker is never busy with it.
+of the worker is never busy with it. What the child answers is checked like any other input: it has read the image.
 """
 
 from __future__ import annotations
 
+import asyncio
+import os
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
+from pydantic import TypeAdapter, ValidationError
 
-from schema.dependencies.records import Inventory, LayerRecord, OperatingSystem, PackageRecord, PackageType
+from schema.dependencies.records import Inventory
 from schema.scans.failures import FailureCode, ScanFailure
+from workers.analysis import FAILED, Failure, Unpacked
 from workers.oci.layout import Image, read_image
 from workers.oci.limits import ImageLimits
 from workers.sandbox import SandboxFailure, SandboxLimits, run
 
-_ROOT = Path(__file__).parent.parent
+T = TypeVar("T")
+_INVENTORY = TypeAdapter(Inventory)
+_UNPACKED = TypeAdapter(Unpacked)
+_FAILURE = TypeAdapter(Failure)
+# -P: no module is looked for in the scratch directory. -S: what `site` would do is in the path we hand over.
+_COMMAND = (sys.executable, "-P", "-S", "-m", "workers.analysis")
+_STDERR = 2000  # characters of a crash's last words that go to the log
 
 
 async def inventory_image(layout: Path, *, limits: ImageLimits, sandbox: SandboxLimits) -> Inventory:
-    """Packages and layers of the image in a layout. Raises ScanFailure."""
-    answer = await _ask({"command": "inventory", "layout": str(layout)}, limits, sandbox)
-    return _read_inventory(answer)
+    """Packages and layers of the image in a layout. Raises ScanFailure; LIMIT_EXCEEDED also for time and memory."""
+    return await _ask({"inventory": {"layout": _absolute(layout)}}, _INVENTORY, limits, sandbox, cwd=layout)
 
 
 async def unpack_archive(
@@ -38,55 +47,58 @@ async def unpack_archive(
     sandbox: SandboxLimits,
     reference: str | None = None,
 ) -> Image:
-    """Brings a layout directory or an archive into a verified layout. Raises ScanFailure."""
-    request = {
-        "command": "unpack",
-        "source": str(source),
-        "destination": str(destination),
+    """Brings one image of a layout directory or an archive into a verified layout, a new directory in a scratch directory.
+
+    `platform` and `reference` choose among several. Raises ScanFailure, as `inventory_image` does.
+    """
+    asked = {
+        "source": _absolute(source),
+        "destination": _absolute(destination),
         "platform": platform,
         "reference": reference,
     }
-    await _ask(request, limits, sandbox)
-    return read_image(destination, limits)
+    unpacked = await _ask({"unpack": asked}, _UNPACKED, limits, sandbox, cwd=destination.parent)
+    return replace(await asyncio.to_thread(read_image, destination, limits), names=unpacked.names)
 
 
-async def _ask(request: Mapping[str, Any], limits: ImageLimits, sandbox: SandboxLimits) -> Mapping[str, Any]:
-    stdin = orjson.dumps({**request, "limits": asdict(limits)})
-    # More arenas than threads that compute would only make the memory limit bite early.
-    environment = {"PYTHONPATH": str(_ROOT), "MALLOC_ARENA_MAX": "2", "PYTHONDONTWRITEBYTECODE": "1"}
-    argv = [sys.executable, "-P", "-m", "workers.analysis"]
+async def _ask(
+    request: Mapping[str, Any], expected: TypeAdapter[T], limits: ImageLimits, sandbox: SandboxLimits, *, cwd: Path
+) -> T:
+    """RuntimeError for a defect of ours, with the child's last words."""
     try:
-        completed = await run(argv, limits=sandbox, cwd=Path("/"), env=environment, stdin=stdin)
+        completed = await run(
+            _COMMAND,
+            limits=sandbox,
+            cwd=cwd,
+            env=_environment(),
+            stdin=orjson.dumps({**request, "limits": asdict(limits)}),
+        )
     except SandboxFailure as failure:
         raise ScanFailure(FailureCode.LIMIT_EXCEEDED, f"Reading the image was {failure.message}") from None
+    code = completed.exit_code
+    if code < 0:
+        # Native code has no other answer to an allocation that fails.
+        reason = f"Reading the image was ended by signal {-code}, most likely for want of memory"
+        raise ScanFailure(FailureCode.LIMIT_EXCEEDED, reason)
+    if code not in {0, FAILED}:
+        raise RuntimeError(f"Reading the image ended with exit code {code}: {completed.stderr[-_STDERR:]}")
     try:
-        answer: Mapping[str, Any] = orjson.loads(completed.stdout)
-    except orjson.JSONDecodeError:
-        reason = f"Reading the image ended without an answer (exit code {completed.exit_code})"
-        if completed.exit_code < 0:
-            reason = f"Reading the image was ended by signal {-completed.exit_code}, most likely a memory or CPU limit"
-            raise ScanFailure(FailureCode.LIMIT_EXCEEDED, reason) from None
-        raise RuntimeError(f"{reason}: {completed.stderr[-2000:]}") from None
-    if "failure" in answer:
-        raise ScanFailure(FailureCode(answer["failure"]["code"]), answer["failure"]["message"])
-    return answer
+        if code == FAILED:
+            failed = _FAILURE.validate_json(completed.stdout)
+            raise ScanFailure(failed.code, failed.message)
+        return await asyncio.to_thread(expected.validate_json, completed.stdout)
+    except ValidationError as error:
+        raise RuntimeError(f"Reading the image gave an answer that is none: {error.errors()[:3]}") from None
 
 
-def _read_inventory(answer: Mapping[str, Any]) -> Inventory:
-    inventory = answer["inventory"]
-    system = inventory["operating_system"]
-    return Inventory(
-        operating_system=None if system is None else OperatingSystem(**system),
-        packages=tuple(
-            PackageRecord(
-                **{
-                    **package,
-                    "type": PackageType(package["type"]),
-                    "licenses": tuple(package["licenses"]),
-                }
-            )
-            for package in inventory["packages"]
-        ),
-        layers=tuple(LayerRecord(**layer) for layer in inventory["layers"]),
-        warnings=tuple(inventory["warnings"]),
-    )
+def _absolute(path: Path) -> str:
+    return str(path.absolute())
+
+
+def _environment() -> dict[str, str]:
+    return {
+        "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path)),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        # More arenas than threads that compute would only make the memory limit bite early.
+        "MALLOC_ARENA_MAX": "2",
+    }

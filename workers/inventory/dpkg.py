@@ -1,7 +1,7 @@
 """Debian packages: dpkg's status file, and the one-file-a-package form of distroless images.
 
-Format: deb-control(5) stanzas. A package counts when its state ends in `installed`. Advisories name the source package,
-so `Source: name (version)` matters as much as the package itself.
+Format: deb-control(5) stanzas. Advisories name the source package, so `Source: name (version)` matters as much as the
+package itself; without it, source and package are the same. The epoch stays in a version, as dpkg shows it.
 """
 
 from __future__ import annotations
@@ -9,79 +9,101 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from packageurl import PackageURL
-
 from schema.dependencies.records import OperatingSystem, PackageRecord, PackageType
-from workers.inventory.control import stanzas, text_of
+from workers.inventory.licenses import spdx_license
+from workers.inventory.notes import Notes
+from workers.inventory.packages import distribution_package
+from workers.inventory.stanzas import read_database
 from workers.oci.files import ImageFile
 
 STATUS = "var/lib/dpkg/status"
 STATUS_DIRECTORY = "var/lib/dpkg/status.d/"
 _INFO = "var/lib/dpkg/info/"
-_SOURCE = re.compile(r"(?P<name>\S+)(?:\s+\((?P<version>[^)]+)\))?")
-_EVIDENCE = (".list", ".md5sums")
+_DOCUMENTATION = "usr/share/doc/"
+_FIELDS = {
+    b"package": "package",
+    b"status": "status",
+    b"version": "version",
+    b"source": "source",
+    b"architecture": "architecture",
+}
+# The states of dpkg(1) in which the package's files are in place, configured or not.
+_UNPACKED = frozenset({"unpacked", "half-configured", "triggers-awaited", "triggers-pending", "installed"})
+_SOURCE = re.compile(r"(\S+)(?:\s+\(\s*(\S+)\s*\))?")
+# The machine-readable copyright format 1.0 and its drafts, which were called DEP-5.
+_MACHINE_READABLE = re.compile(
+    rb"^Format(?:-Specification)?:.*(?:copyright-format|dep-?5)", re.IGNORECASE | re.MULTILINE
+)
+_HEAD = 2048  # bytes in which the format is stated
+_LICENSE = re.compile(rb"^License:[ \t]*([ -~]{1,200})$", re.MULTILINE)
+_BETWEEN_LICENSES = re.compile(r"\s+(?:and|or|and/or)\s+|\s*[,|]\s*(?:and\s+|or\s+)?")
+_LICENSES = 200  # statements of one file that are looked at
 
 
 def wants(path: str) -> bool:
-    """Status files, and the file lists that tell which layer brought a package."""
-    if not path.startswith("var/lib/dpkg/"):
-        return False
+    """Status files, the lists of a package's files (for the layer they are in), and copyright files."""
     if path.startswith(_INFO):
-        return path.endswith(_EVIDENCE)
+        return path.endswith(".list")
+    if path.startswith(_DOCUMENTATION):
+        return path.endswith("/copyright") and path.count("/") == _DOCUMENTATION.count("/") + 1
     return path == STATUS or (path.startswith(STATUS_DIRECTORY) and not path.endswith(".md5sums"))
 
 
-def packages(files: Mapping[str, ImageFile], system: OperatingSystem | None) -> Iterator[PackageRecord]:
-    """Installed packages. Every layer that installs something rewrites the one status file, so a package's own file list
-    tells its layer; where there is none, the status file does.
+def dpkg_packages(
+    files: Mapping[str, ImageFile], system: OperatingSystem | None, notes: Notes
+) -> Iterator[PackageRecord]:
+    """Packages whose files are in place.
+
+    Every layer that installs something rewrites the one status file, so the layer of a package is that of its own file
+    list, which dpkg writes anew with each version of the package. Where there is none (some tools that make images
+    smaller delete them), it is the layer of the status file.
     """
     for path in sorted(files):
         if path == STATUS or (path.startswith(STATUS_DIRECTORY) and wants(path)):
-            for stanza in stanzas(text_of(files[path].content)):
-                found = _package(stanza, path, files, system)
-                if found is not None:
-                    yield found
+            for stanza in read_database(files[path], _FIELDS, notes):
+                package = _package(stanza, files[path], files, system, notes)
+                if package is not None:
+                    yield package
 
 
 def _package(
-    stanza: Mapping[str, str], path: str, files: Mapping[str, ImageFile], system: OperatingSystem | None
+    stanza: Mapping[str, str],
+    database: ImageFile,
+    files: Mapping[str, ImageFile],
+    system: OperatingSystem | None,
+    notes: Notes,
 ) -> PackageRecord | None:
-    name, version = stanza.get("package"), stanza.get("version")
-    # status.d stanzas of distroless images carry no Status: being there is being installed.
-    status = stanza.get("status", "install ok installed").split()
-    if not name or not version or not status or status[-1] != "installed":
+    # The stanzas of distroless images have no Status: being there is being installed.
+    status = stanza.get("status", "installed" if database.path != STATUS else "").split()
+    if not status or status[-1] not in _UNPACKED:
         return None
-    source = _SOURCE.match(stanza.get("source", ""))
-    architecture = stanza.get("architecture")
-    evidence = _evidence(name, architecture, files) or files[path]
-    return PackageRecord(
-        name=name,
-        version=version,
-        type=PackageType.DEB,
-        ecosystem=system.ecosystem if system else None,
-        source_name=source["name"] if source else name,
-        source_version=(source["version"] or version) if source else version,
-        purl=_purl(name, version, architecture, system),
+    name, version, architecture = (stanza.get(key, "") for key in ("package", "version", "architecture"))
+    return distribution_package(
+        PackageType.DEB,
+        name,
+        version,
+        vendor="debian",
+        system=system,
+        source=_source(stanza.get("source", ""), version),
         architecture=architecture,
-        path=path,
-        layer_digest=evidence.layer_digest,
-        layer_index=evidence.layer_index,
+        licenses=_licenses(files.get(f"{_DOCUMENTATION}{name}/copyright")),
+        database=database,
+        layer=files.get(f"{_INFO}{name}.list") or files.get(f"{_INFO}{name}:{architecture}.list") or database,
+        notes=notes,
     )
 
 
-def _evidence(name: str, architecture: str | None, files: Mapping[str, ImageFile]) -> ImageFile | None:
-    for stem in (name, f"{name}:{architecture}"):
-        for ending in _EVIDENCE:
-            found = files.get(f"{_INFO}{stem}{ending}")
-            if found is not None:
-                return found
-    return None
+def _source(stated: str, version: str) -> tuple[str, str] | None:
+    match = _SOURCE.fullmatch(stated)
+    return (match[1], match[2] or version) if match else None
 
 
-def _purl(name: str, version: str, architecture: str | None, system: OperatingSystem | None) -> str:
-    distribution = system.id if system else "debian"
-    qualifiers = {
-        "arch": architecture or "",
-        "distro": f"{system.id}-{system.version}" if system and system.version else "",
-    }
-    return PackageURL("deb", distribution, name, version, qualifiers).to_string()
+def _licenses(file: ImageFile | None) -> Iterator[str]:
+    """The licences that occur in a machine-readable copyright file, as SPDX names them; how they combine is left out."""
+    if file is None or not _MACHINE_READABLE.search(file.content, 0, _HEAD):
+        return
+    for count, match in enumerate(_LICENSE.finditer(file.content)):
+        if count == _LICENSES:
+            return
+        for name in _BETWEEN_LICENSES.split(match[1].decode("ascii").strip()):
+            yield spdx_license(name)

@@ -2,51 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from types import ModuleType
+from collections.abc import Iterator, Mapping
 
-from schema.dependencies.records import Inventory, PackageRecord
+from schema.dependencies.records import Inventory, OperatingSystem, PackageRecord
 from workers.inventory import apk, dpkg, node, os_release, python
-from workers.oci.files import MergedImage
+from workers.inventory.notes import Notes
+from workers.oci.files import ImageFile, MergedImage
+from workers.oci.limits import exceeded
 
-# Each knows one package database: `wants(path)` and `packages(files, operating system)`.
-ANALYSERS: tuple[ModuleType, ...] = (dpkg, apk, python, node)
-MAX_PACKAGES = 200_000
+MAX_PACKAGES = 100_000
+# By the last part of a path, because that decides nearly always: most files of an image are looked up here and no more.
+_WANTS = {
+    node.NAME: node.wants,
+    "METADATA": python.wants,
+    "PKG-INFO": python.wants,
+    "status": dpkg.wants,
+    "copyright": dpkg.wants,
+    "installed": apk.wants,
+    **{path.rpartition("/")[2]: os_release.wants for path in os_release.FILES},
+}
+_ENDINGS = (".egg-info", ".list")
+# Distributions whose packages are in an RPM database, which is not read.
+_RPM = frozenset(
+    {
+        "almalinux",
+        "amzn",
+        "azurelinux",
+        "centos",
+        "fedora",
+        "mageia",
+        "mariner",
+        "ol",
+        "openeuler",
+        "opensuse-leap",
+        "opensuse-tumbleweed",
+        "photon",
+        "rhel",
+        "rocky",
+        "sles",
+    }
+)
 
 
 def wanted(path: str) -> bool:
-    """Whether an analyser reads the file. Called for every file of an image, so the cheap questions come first."""
-    if path.startswith("var/lib/dpkg/"):
-        return dpkg.wants(path)
-    if path.endswith("package.json"):
-        return node.wants(path)
-    return python.wants(path) or apk.wants(path) or os_release.wants(path)
+    """Whether an analyser reads the file. Called for every file of an image, up to half a million times."""
+    wants = _WANTS.get(path.rpartition("/")[2])
+    if wants is not None:
+        return wants(path)
+    if path.endswith(_ENDINGS):
+        return python.wants(path) or dpkg.wants(path)
+    return path.startswith(dpkg.STATUS_DIRECTORY) and dpkg.wants(path)
 
 
 def take_inventory(merged: MergedImage) -> Inventory:
-    """A malformed database costs what cannot be read of it, and says so in a warning; it never fails the scan."""
-    system = os_release.operating_system(merged.files)
-    warnings = list(merged.warnings)
-    packages: dict[tuple[str, str, str, str], PackageRecord] = {}
-    for analyser in ANALYSERS:
-        for package in _packages(analyser, merged, system, warnings):
-            if len(packages) >= MAX_PACKAGES:
-                warnings.append(f"More than {MAX_PACKAGES} packages; the rest was left out")
-                break
-            packages.setdefault((package.type, package.name, package.version, package.path), package)
+    """The operating system and the packages of an image, sorted by type, name and version.
+
+    A malformed database costs what cannot be read of it and says so in a warning. `path` of a package is the file that
+    describes it; its layer is the one that brought this version, as far as the database tells (dpkg does, apk does not).
+    Raises ScanFailure, LIMIT_EXCEEDED, for more than 100,000 packages: a part of an inventory is none.
+    """
+    notes = Notes()
+    system = os_release.read_operating_system(merged.files, notes)
+    if system is not None and system.id in _RPM:
+        notes.add(system.name, "RPM packages are not read; only Python and Node packages were looked for")
+    packages: dict[tuple[str, str, str, str, str], PackageRecord] = {}
+    for package in _packages(merged.files, system, notes):
+        if len(packages) == MAX_PACKAGES:
+            raise exceeded("The image has more", MAX_PACKAGES, "packages")
+        key = (package.type, package.name, package.version, package.path, package.architecture or "")
+        packages.setdefault(key, package)
     return Inventory(
         operating_system=system,
-        packages=tuple(sorted(packages.values(), key=lambda package: (package.type, package.name, package.version))),
+        packages=tuple(packages[key] for key in sorted(packages)),
         layers=merged.layers,
-        warnings=tuple(warnings),
+        warnings=(*merged.warnings, *notes.lines()),
     )
 
 
-def _packages(
-    analyser: ModuleType, merged: MergedImage, system: object, warnings: list[str]
-) -> Iterator[PackageRecord]:
-    try:
-        yield from analyser.packages(merged.files, system)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        name = analyser.__name__.rpartition(".")[2]
-        warnings.append(f"The {name} packages could only be read in part ({type(error).__name__})")
+def _packages(files: Mapping[str, ImageFile], system: OperatingSystem | None, notes: Notes) -> Iterator[PackageRecord]:
+    yield from dpkg.dpkg_packages(files, system, notes)
+    yield from apk.apk_packages(files, system, notes)
+    yield from python.python_packages(files, notes)
+    yield from node.node_packages(files, notes)

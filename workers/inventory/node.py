@@ -1,65 +1,112 @@
-"""Node packages: the package.json at the root of each installed package, wherever a node_modules holds it."""
+"""Node packages: every package.json that names a package and its version.
+
+Most stand at the root of what a package manager installed: `node_modules/name`, `node_modules/@scope/name`. Others are
+copies inside a package, or software that was put there as a whole (`/opt/yarn-v1.22.22`), and count as well, but not
+ those a package brings for its own tests and templates: they are no code that runs, and some bear names of malware.
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import orjson
-from packageurl import PackageURL
 
-from schema.dependencies.records import OperatingSystem, PackageRecord, PackageType
+from schema.dependencies.records import PackageRecord, PackageType
+from workers.inventory.notes import Notes
+from workers.inventory.packages import language_package
 from workers.oci.files import ImageFile
 
 ECOSYSTEM = "npm"
-MAX_LENGTH = 214  # characters, npm's own limit for a name
-# The root of an installed package: what npm calls a scope may come before the name, and nothing after it.
-_ROOT = re.compile(r"(?:.*/)?node_modules/(?:@[^/]+/)?[^/]+/package\.json")
+NAME = "package.json"
+_MODULES = "node_modules/"
+_SIZE = 1024**2  # bytes of a package.json that are parsed
+_NOT_RUN = frozenset(
+    {
+        "__fixtures__",
+        "__tests__",
+        "example",
+        "examples",
+        "fixture",
+        "fixtures",
+        "template",
+        "templates",
+        "test",
+        "testdata",
+        "tests",
+    }
+)
 
 
 def wants(path: str) -> bool:
-    return path.endswith("/package.json") and _ROOT.fullmatch(path) is not None
+    return path.rpartition("/")[2] == NAME and _NOT_RUN.isdisjoint(_parts(path)[1].split("/"))
 
 
-def packages(files: Mapping[str, ImageFile], _system: OperatingSystem | None) -> Iterator[PackageRecord]:
-    for path, file in files.items():
-        if wants(path):
-            found = _package(file)
-            if found is not None:
-                yield found
+def node_packages(files: Mapping[str, ImageFile], notes: Notes) -> Iterator[PackageRecord]:
+    """Packages in the order of their paths. A copy of its own package.json inside a package does not count twice."""
+    roots: dict[str, PackageRecord] = {}
+    for path in sorted(filter(wants, files), key=lambda path: (path.count("/"), path)):
+        package = _package(files[path], notes)
+        root, inside = _parts(path)
+        if package is None or (root in roots and package.name == roots[root].name):
+            continue
+        if not inside:
+            roots[root] = package
+        yield package
 
 
-def _package(file: ImageFile) -> PackageRecord | None:
-    try:
-        document = orjson.loads(file.content)
-    except orjson.JSONDecodeError:
-        return None
-    name, version = (document.get("name"), document.get("version")) if isinstance(document, dict) else (None, None)
+def _parts(path: str) -> tuple[str, str]:
+    """The directory of the installed package and what is below it: `a/node_modules/@b/c/d/package.json` gives
+    (`a/node_modules/@b/c`, `d`). Outside of `node_modules` every directory stands for itself.
+    """
+    directory = path.rpartition("/")[0]
+    at = directory.rfind(_MODULES)
+    if at < 0 or (at and directory[at - 1] != "/"):
+        return directory, ""
+    modules = directory[: at + len(_MODULES)]
+    parts = directory[len(modules) :].split("/")
+    depth = 2 if parts[0].startswith("@") else 1
+    return modules + "/".join(parts[:depth]), "/".join(parts[depth:])
+
+
+def _package(file: ImageFile, notes: Notes) -> PackageRecord | None:
+    document = _document(file, notes)
+    name, version = document.get("name"), document.get("version")
     if not isinstance(name, str) or not isinstance(version, str) or not name or not version:
         return None
-    if len(name) > MAX_LENGTH or len(version) > MAX_LENGTH or "\x00" in name + version:
+    # Nobody publishes what is marked private, so advisories about its name are about another package.
+    if document.get("private") is True and _MODULES not in file.path:
         return None
     scope, slash, bare = name.rpartition("/")
-    return PackageRecord(
-        name=name,
-        version=version,
-        type=PackageType.NPM,
+    return language_package(
+        PackageType.NPM,
+        name,
+        version,
+        purl=("npm", scope if slash else None, bare),
         ecosystem=ECOSYSTEM,
         source_name=name,
-        source_version=version,
-        purl=PackageURL("npm", scope if slash else None, bare, version).to_string(),
-        licenses=tuple(_licenses(document)),
-        path=file.path,
-        layer_digest=file.layer_digest,
-        layer_index=file.layer_index,
+        licenses=_licenses(document),
+        file=file,
+        notes=notes,
     )
 
 
+def _document(file: ImageFile, notes: Notes) -> Mapping[str, Any]:
+    if len(file.content) > _SIZE:
+        notes.add(file.path, "is too large to be a package.json")
+        return {}
+    try:
+        document = orjson.loads(file.content.removeprefix(b"\xef\xbb\xbf"))
+    except orjson.JSONDecodeError:
+        notes.add(file.path, "is not JSON")
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
 def _licenses(document: Mapping[str, Any]) -> Iterator[str]:
-    """`license` as an SPDX expression, or the older forms: an object, or a list of them under `licenses`."""
+    """`license` is an SPDX expression; in older packages an object, or a list of them under `licenses`."""
     stated = document.get("license", document.get("licenses"))
     for entry in stated if isinstance(stated, list) else [stated]:
-        value = entry.get("type") if isinstance(entry, dict) else entry
-        if isinstance(value, str) and value and len(value) <= MAX_LENGTH:
-            yield value
+        name = entry.get("type") if isinstance(entry, dict) else entry
+        if isinstance(name, str):
+            yield name

@@ -3,79 +3,92 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Mapping
 
 from schema.dependencies.records import OperatingSystem
-from workers.inventory.control import MAX_FIELD, text_of
+from workers.inventory.notes import Notes, printable
 from workers.oci.files import ImageFile
 
 OS_RELEASE = ("etc/os-release", "usr/lib/os-release")
-DEBIAN_VERSION = "etc/debian_version"
-ALPINE_RELEASE = "etc/alpine-release"
-_ALL = frozenset((*OS_RELEASE, DEBIAN_VERSION, ALPINE_RELEASE))
-_LTS_YEARS_ARE_EVEN = 2
+_DEBIAN_VERSION = "etc/debian_version"
+_ALPINE_RELEASE = "etc/alpine-release"
+FILES = frozenset((*OS_RELEASE, _DEBIAN_VERSION, _ALPINE_RELEASE))
+_SIZE = 64 * 1024  # bytes of such a file that are read
+_NAME = 200  # characters, as stored
+_ASSIGNMENT = re.compile(r"""\s*([A-Z0-9_]+)=(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|([^\s"']*))\s*""")
+_ESCAPED = re.compile(r"\\(.)")
+_ID = re.compile(r"[a-z0-9._-]{1,40}")
+_VERSION = re.compile(r"[A-Za-z0-9._~+^-]{1,40}")
+_NUMBERS = re.compile(r"([0-9]+)(?:\.([0-9]+))?")
+
+# Releases of Debian that do not state a number before they are released (distro-info-data).
+_DEBIAN_TESTING = {"bookworm": "12", "trixie": "13", "forky": "14", "duke": "15"}
+# OSV names (ossf.github.io/osv-schema, "Defined ecosystems"), and what of the version belongs to them.
+_WITHOUT_RELEASE = {"wolfi": "Wolfi", "chainguard": "Chainguard"}
+_BY_MAJOR = {"debian": "Debian", "rocky": "Rocky Linux", "almalinux": "AlmaLinux"}
 
 
 def wants(path: str) -> bool:
-    return path in _ALL
+    return path in FILES
 
 
-def operating_system(files: Mapping[str, ImageFile]) -> OperatingSystem | None:
+def read_operating_system(files: Mapping[str, ImageFile], notes: Notes) -> OperatingSystem | None:
     """None when nothing in the image says what it is."""
     for path in OS_RELEASE:
         if path in files:
-            fields = _fields(text_of(files[path].content))
-            if fields.get("ID"):
-                name = fields.get("PRETTY_NAME") or fields.get("NAME") or fields["ID"]
-                return _system(fields["ID"].lower(), fields.get("VERSION_ID", ""), name)
+            fields = _fields(_text(files[path]))
+            distribution = fields.get("ID", "").lower()
+            if _ID.fullmatch(distribution):
+                name = fields.get("PRETTY_NAME") or fields.get("NAME") or distribution
+                return _system(distribution, fields.get("VERSION_ID") or fields.get("VERSION_CODENAME", ""), name)
+            notes.add(path, "does not say which distribution this is")
     for path, distribution, name in (
-        (DEBIAN_VERSION, "debian", "Debian GNU/Linux"),
-        (ALPINE_RELEASE, "alpine", "Alpine Linux"),
+        (_DEBIAN_VERSION, "debian", "Debian GNU/Linux"),
+        (_ALPINE_RELEASE, "alpine", "Alpine Linux"),
     ):
         if path in files:
-            version = text_of(files[path].content).strip()[:40]
+            version = _text(files[path]).strip().removesuffix("/sid")  # "12.4", "trixie/sid"
             return _system(distribution, version, f"{name} {version}")
     return None
 
 
+def _text(file: ImageFile) -> str:
+    return file.content[:_SIZE].decode("utf-8", "replace")
+
+
 def _fields(text: str) -> dict[str, str]:
-    """Shell-like assignments, as os-release(5) restricts them."""
+    """Shell-like assignments, as os-release(5) restricts them; of a repeated one the last counts."""
     fields = {}
-    for line in text.splitlines():
-        name, equals, value = line.strip().partition("=")
-        if equals and not name.startswith("#"):
-            try:
-                words = shlex.split(value)
-            except ValueError:
-                continue  # an unbalanced quote
-            fields[name] = " ".join(words)[:MAX_FIELD]
+    for line in text.split("\n"):
+        match = _ASSIGNMENT.fullmatch(line)
+        if match is not None:
+            name, double, single, bare = match.groups()
+            fields[name] = _ESCAPED.sub(r"\1", double) if double is not None else single or bare or ""
     return fields
 
 
 def _system(distribution: str, version: str, name: str) -> OperatingSystem:
-    ecosystem = _ecosystem(distribution, version)
-    return OperatingSystem(id=distribution, name=name[:200], version=version[:40], ecosystem=ecosystem)
-
-
-# What is before the colon, and how the version follows it: not at all, by its major number, by both numbers.
-_WITHOUT_VERSION = {"wolfi": "Wolfi", "chainguard": "Chainguard"}
-_BY_MAJOR = {"debian": "Debian", "rocky": "Rocky Linux", "almalinux": "AlmaLinux"}
+    version = version if _VERSION.fullmatch(version) else ""
+    return OperatingSystem(
+        id=distribution,
+        name=printable(name)[:_NAME],
+        version=version,
+        ecosystem=_ecosystem(distribution, version),
+    )
 
 
 def _ecosystem(distribution: str, version: str) -> str | None:
-    """The OSV ecosystem ("Debian:12"), None where OSV has none or the release cannot be told (Debian unstable)."""
-    if distribution in _WITHOUT_VERSION:
-        return _WITHOUT_VERSION[distribution]
-    numbers = re.match(r"(\d+)(?:\.(\d+))?", version)
+    if distribution in _WITHOUT_RELEASE:
+        return _WITHOUT_RELEASE[distribution]
+    numbers = _NUMBERS.match(_DEBIAN_TESTING.get(version, version) if distribution == "debian" else version)
     if numbers is None:
         return None
-    major, minor = numbers[1], numbers[2]
+    major, minor = numbers.groups()
     if distribution in _BY_MAJOR:
         return f"{_BY_MAJOR[distribution]}:{major}"
     if distribution == "alpine" and minor is not None:
         return f"Alpine:v{major}.{minor}"
     if distribution == "ubuntu" and minor is not None:
-        is_lts = minor == "04" and int(major) % _LTS_YEARS_ARE_EVEN == 0
-        return f"Ubuntu:{major}.{minor}" + (":LTS" if is_lts else "")
+        is_long_term = minor == "04" and int(major) % 2 == 0
+        return f"Ubuntu:{major}.{minor}{':LTS' if is_long_term else ''}"
     return None

@@ -5,76 +5,111 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from packageurl import PackageURL
-
-from schema.dependencies.records import OperatingSystem, PackageRecord, PackageType
-from workers.inventory.control import stanzas, text_of
+from schema.dependencies.records import PackageRecord, PackageType
+from workers.inventory.licenses import spdx_license
+from workers.inventory.notes import Notes
+from workers.inventory.packages import language_package
+from workers.inventory.stanzas import read_stanzas
 from workers.oci.files import ImageFile
 
 ECOSYSTEM = "PyPI"
-MAX_LICENSE = 80  # characters; longer is a text, not a name
-_CLASSIFIER = "License :: "
-# The classifiers PyPI calls legacy, as SPDX ids; the others name a family, not a licence.
+# In order: where two describe one distribution in one directory, the first counts.
+_KINDS = (".dist-info/METADATA", ".egg-info/PKG-INFO", "EGG-INFO/PKG-INFO", ".egg-info")
+_FIELDS = {
+    b"name": "name",
+    b"version": "version",
+    b"license-expression": "expression",
+    b"license": "license",
+    b"classifier": "classifiers",
+}
+_SEPARATORS = re.compile(r"[-_.]+")
+_LICENSE = 80  # characters; longer is a text, not a name
+_CLASSIFIER = "License :: OSI Approved :: "
+# Of the classifiers those that name one licence; "BSD License" and "GNU General Public License (GPL)" name a family.
 _SPDX = {
     "Apache Software License": "Apache-2.0",
-    "BSD License": "BSD-3-Clause",
+    "Boost Software License 1.0 (BSL-1.0)": "BSL-1.0",
+    "Eclipse Public License 2.0 (EPL-2.0)": "EPL-2.0",
+    "European Union Public Licence 1.2 (EUPL 1.2)": "EUPL-1.2",
     "GNU Affero General Public License v3": "AGPL-3.0-only",
     "GNU Affero General Public License v3 or later (AGPLv3+)": "AGPL-3.0-or-later",
     "GNU General Public License v2 (GPLv2)": "GPL-2.0-only",
     "GNU General Public License v2 or later (GPLv2+)": "GPL-2.0-or-later",
     "GNU General Public License v3 (GPLv3)": "GPL-3.0-only",
     "GNU General Public License v3 or later (GPLv3+)": "GPL-3.0-or-later",
-    "GNU Lesser General Public License v2 or later (LGPLv2+)": "LGPL-2.1-or-later",
+    "GNU Lesser General Public License v2 (LGPLv2)": "LGPL-2.0-only",
+    "GNU Lesser General Public License v2 or later (LGPLv2+)": "LGPL-2.0-or-later",
     "GNU Lesser General Public License v3 (LGPLv3)": "LGPL-3.0-only",
     "GNU Lesser General Public License v3 or later (LGPLv3+)": "LGPL-3.0-or-later",
     "ISC License (ISCL)": "ISC",
     "MIT License": "MIT",
+    "MIT No Attribution License (MIT-0)": "MIT-0",
+    "Mozilla Public License 1.1 (MPL 1.1)": "MPL-1.1",
     "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
     "Python Software Foundation License": "PSF-2.0",
     "The Unlicense (Unlicense)": "Unlicense",
+    "Universal Permissive License (UPL)": "UPL-1.0",
+    "zlib/libpng License": "Zlib",
     "Zope Public License": "ZPL-2.1",
 }
 
 
 def wants(path: str) -> bool:
-    return path.endswith((".dist-info/METADATA", ".egg-info/PKG-INFO", ".egg-info"))
+    return path.endswith(_KINDS)
 
 
-def packages(files: Mapping[str, ImageFile], _system: OperatingSystem | None) -> Iterator[PackageRecord]:
-    for path, file in files.items():
-        if not wants(path):
-            continue
-        metadata = next(stanzas(text_of(file.content)), {})
-        name, version = metadata.get("name", ""), metadata.get("version", "")
-        if name and version:
-            yield _package(name, version, metadata, file)
+def python_packages(files: Mapping[str, ImageFile], notes: Notes) -> Iterator[PackageRecord]:
+    """Installed distributions, wherever they are. `name` is as the distribution spells it; `source_name` is its normal form
+    (PEP 503), under which advisories are filed.
+    """
+    seen: set[tuple[str, str, str]] = set()
+    for kind in _KINDS:
+        for path, file in files.items():
+            if not path.endswith(kind):
+                continue
+            package = _package(file, notes)
+            if package is None:
+                continue
+            key = (_directory(path, kind), package.source_name, package.version)
+            if key not in seen:
+                seen.add(key)
+                yield package
 
 
-def _package(name: str, version: str, metadata: Mapping[str, str], file: ImageFile) -> PackageRecord:
-    normalised = re.sub(r"[-_.]+", "-", name).lower()
-    return PackageRecord(
-        name=name,
-        version=version,
-        type=PackageType.PIP,
+def _directory(path: str, kind: str) -> str:
+    """Where distributions stand side by side: `site-packages` of `site-packages/six-1.16.0.dist-info/METADATA`."""
+    return path.removesuffix(kind).rpartition("/")[0]
+
+
+def _package(file: ImageFile, notes: Notes) -> PackageRecord | None:
+    metadata = next(read_stanzas(file.content, _FIELDS), {})  # behind the first blank line is the description
+    name, version = (metadata.get(key, "").partition("\n")[0] for key in ("name", "version"))
+    return language_package(
+        PackageType.PIP,
+        name,
+        version,
+        purl=("pypi", None, name),
         ecosystem=ECOSYSTEM,
-        source_name=normalised,
-        source_version=version,
-        purl=PackageURL("pypi", None, normalised, version).to_string(),
+        source_name=_SEPARATORS.sub("-", name).lower(),
         licenses=_licenses(metadata),
-        path=file.path,
-        layer_digest=file.layer_digest,
-        layer_index=file.layer_index,
+        file=file,
+        notes=notes,
     )
 
 
-def _licenses(metadata: Mapping[str, str]) -> tuple[str, ...]:
+def _licenses(metadata: Mapping[str, str]) -> Iterator[str]:
     """The SPDX expression where there is one (PEP 639), else what classifiers name, else a short License field."""
-    expression = metadata.get("license-expression")
-    if expression:
-        return (expression,)
-    named = [line.rsplit(" :: ", 1)[-1] for line in metadata.get("classifier", "").split("\n") if _CLASSIFIER in line]
-    known = tuple(dict.fromkeys(_SPDX[name] for name in named if name in _SPDX))
-    if known:
-        return known
-    stated = metadata.get("license", "").split("\n")[0]
-    return (stated,) if stated and len(stated) <= MAX_LICENSE and stated.upper() != "UNKNOWN" else ()
+    classifiers = [
+        line.removeprefix(_CLASSIFIER)
+        for line in metadata.get("classifiers", "").split("\n")
+        if line.startswith(_CLASSIFIER)
+    ]
+    stated = metadata.get("license", "")
+    if "expression" in metadata:
+        yield metadata["expression"]
+    elif known := [_SPDX[each] for each in classifiers if each in _SPDX]:
+        yield from known
+    elif stated and stated.upper() != "UNKNOWN" and len(stated) <= _LICENSE and "\n" not in stated:
+        yield spdx_license(stated)
+    else:
+        yield from classifiers

@@ -1,0 +1,51 @@
+"""Licence names as people write them, as SPDX identifiers (spdx.org/licenses) where the name leaves no doubt."""
+
+from __future__ import annotations
+
+import re
+
+# In lower case, without a leading "the" and a trailing "license". "BSD" alone is any of four licences: it stays as it is.
+_SPDX = {
+    "apache 2": "Apache-2.0",
+    "apache 2.0": "Apache-2.0",
+    "apache-2": "Apache-2.0",
+    "apache-2.0": "Apache-2.0",
+    "apache license 2.0": "Apache-2.0",
+    "apache license, version 2.0": "Apache-2.0",
+    "apache software license 2.0": "Apache-2.0",
+    "boost software license 1.0": "BSL-1.0",
+    "bsd 2-clause": "BSD-2-Clause",
+    "bsd 3-clause": "BSD-3-Clause",
+    "bsd-2-clause": "BSD-2-Clause",
+    "bsd-3-clause": "BSD-3-Clause",
+    "bsd-4-clause": "BSD-4-Clause",
+    "2-clause bsd": "BSD-2-Clause",
+    "3-clause bsd": "BSD-3-Clause",
+    "cc0": "CC0-1.0",
+    "cc0-1.0": "CC0-1.0",
+    "expat": "MIT",
+    "isc": "ISC",
+    "mit": "MIT",
+    "mpl 2.0": "MPL-2.0",
+    "mpl-2.0": "MPL-2.0",
+    "new bsd": "BSD-3-Clause",
+    "psf": "PSF-2.0",
+    "psf-2": "PSF-2.0",
+    "python-2.0": "Python-2.0",
+    "simplified bsd": "BSD-2-Clause",
+    "unlicense": "Unlicense",
+    "zlib": "Zlib",
+    "zpl 2.1": "ZPL-2.1",
+    "zpl-2.1": "ZPL-2.1",
+}
+_AROUND = re.compile(r"^the\s+|\s+licen[cs]e$", re.IGNORECASE)
+_GNU = re.compile(r"(A?GPL|LGPL|GFDL)[- ]?v?([1-3])(?:\.([0-3]))?(\+|-or-later|-only)?", re.IGNORECASE)
+
+
+def spdx_license(name: str) -> str:
+    """The identifier: `GPL-2.0-or-later` for "GPL-2+", `MIT` for "The MIT License". An unknown name stays as it is."""
+    gnu = _GNU.fullmatch(name)
+    if gnu is not None:
+        which = "or-later" if gnu[4] in {"+", "-or-later"} else "only"
+        return f"{gnu[1].upper()}-{gnu[2]}.{gnu[3] or 0}-{which}"
+    return _SPDX.get(_AROUND.sub("", name).lower(), name)

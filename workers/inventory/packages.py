@@ -1,0 +1,143 @@
+"""From what a database says to a record everybody else can rely on: lengths, characters, package URL.
+
+Names and versions of all four kinds are printable ASCII in practice and by their formats' rules. Anything else would be
+no package anybody has advisories about, and is noted instead.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from packageurl import PackageURL
+
+from schema.dependencies.records import OperatingSystem, PackageRecord, PackageType
+from workers.inventory.notes import Notes, printable
+from workers.oci.files import ImageFile
+
+# Bounds are those of the columns in which packages are stored.
+_NAME = re.compile(r"[!-~]{1,300}")
+_ARCHITECTURE = re.compile(r"[!-~]{1,40}")
+_PURL = 1000
+_PATH = 4096
+_LICENSE = 200
+_LICENSES = 20
+_SHOWN = 80  # characters of a refused name in a note
+
+
+def distribution_package(
+    kind: PackageType,
+    name: str,
+    version: str,
+    *,
+    vendor: str,
+    system: OperatingSystem | None,
+    source: tuple[str, str] | None,
+    architecture: str | None,
+    licenses: Iterable[str],
+    database: ImageFile,
+    layer: ImageFile,
+    notes: Notes,
+) -> PackageRecord | None:
+    """A package of a distribution's package manager, or None with a note.
+
+    `source` is name and version of the source package where the database tells; `vendor` the purl namespace of an image
+    that does not say what it is. `layer` is the file whose layer brought the package, where that is not the database.
+    """
+    architecture = architecture if architecture and _ARCHITECTURE.fullmatch(architecture) else None
+    qualifiers = {"arch": architecture or "", "distro": f"{system.id}-{system.version}" if system else ""}
+    return _package(
+        kind,
+        name,
+        version,
+        purl=(kind.value, system.id if system else vendor, name, qualifiers),
+        ecosystem=system.ecosystem if system else None,
+        source=source or (name, version),
+        architecture=architecture,
+        licenses=licenses,
+        path=database.path,
+        layer=layer,
+        notes=notes,
+    )
+
+
+def language_package(
+    kind: PackageType,
+    name: str,
+    version: str,
+    *,
+    purl: tuple[str, str | None, str],
+    ecosystem: str,
+    source_name: str,
+    licenses: Iterable[str],
+    file: ImageFile,
+    notes: Notes,
+) -> PackageRecord | None:
+    """A package of a language's package manager, or None with a note. `purl` is type, namespace and name."""
+    return _package(
+        kind,
+        name,
+        version,
+        purl=(*purl, {}),
+        ecosystem=ecosystem,
+        source=(source_name, version),
+        architecture=None,
+        licenses=licenses,
+        path=file.path,
+        layer=file,
+        notes=notes,
+    )
+
+
+def _package(
+    kind: PackageType,
+    name: str,
+    version: str,
+    *,
+    purl: tuple[str, str | None, str, Mapping[str, str]],
+    ecosystem: str | None,
+    source: tuple[str, str],
+    architecture: str | None,
+    licenses: Iterable[str],
+    path: str,
+    layer: ImageFile,
+    notes: Notes,
+) -> PackageRecord | None:
+    if not name or not version:
+        notes.add(path, f"a package without {'a version' if name else 'a name'}")
+        return None
+    for text in (name, version, *source):
+        if not _NAME.fullmatch(text):
+            notes.add(path, f"“{printable(text[:_SHOWN])}” is not a package's name or version")
+            return None
+    url = _purl(*purl, version)
+    if url is None or len(url) > _PURL or len(path) > _PATH:
+        notes.add(path, f"the package {name[:_SHOWN]} cannot be described")
+        return None
+    return PackageRecord(
+        name=name,
+        version=version,
+        type=kind,
+        ecosystem=ecosystem,
+        source_name=source[0],
+        source_version=source[1],
+        purl=url,
+        licenses=_licenses(licenses),
+        architecture=architecture,
+        path=path,
+        layer_digest=layer.layer_digest,
+        layer_index=layer.layer_index,
+    )
+
+
+def _purl(kind: str, namespace: str | None, name: str, qualifiers: Mapping[str, str], version: str) -> str | None:
+    try:
+        return PackageURL(kind, namespace, name, version, dict(qualifiers)).to_string()
+    except ValueError:  # a name of slashes, say
+        return None
+
+
+def _licenses(stated: Iterable[str]) -> tuple[str, ...]:
+    """Each once, and only what can be a name or an expression: a whole licence's text is neither."""
+    fitting = (each for each in stated if each and len(each) <= _LICENSE and each.isprintable())
+    return tuple(dict.fromkeys(fitting))[:_LICENSES]

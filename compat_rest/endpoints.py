@@ -125,7 +125,7 @@ class Endpoint:
             return None
         if not 0 < len(key) <= MAX_KEY_LENGTH or not key.isprintable():
             raise bad_request(f"Idempotency-Key must be 1 to {MAX_KEY_LENGTH} printable characters")
-        return IdempotencyKey.of(key, self.operation.name, variables)
+        return IdempotencyKey.of(key, self.operation.name, variables, mint=context.services.mint)
 
     def _envelope(self, data: Any, request: Request, query: list[tuple[str, str]]) -> Response:
         route = self.route

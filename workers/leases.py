@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from contextlib import suppress
 from typing import Any
 
 from schema.jobs import repository
@@ -29,8 +28,7 @@ async def work_under_lease(work: Coroutine[Any, Any, None], lease: Lease, runtim
         await asyncio.wait({working, keeping}, return_when=asyncio.FIRST_COMPLETED)
         if keeping.done() and not working.done():
             working.cancel()
-            with suppress(asyncio.CancelledError):
-                await working
+            await asyncio.wait({working})
             keeping.result()
         await working
     finally:
@@ -46,8 +44,8 @@ async def _keep(lease: Lease, runtime: WorkerRuntime) -> None:
     expires = loop.time() + limits.lease_seconds
     next_renewal = loop.time() + limits.heartbeat_seconds
     async with services.signals.listen(lease.subject_id) as waiter:
+        # Looks before it waits: what was asked before this listened, or of a worker that died, came without a signal.
         while True:
-            await waiter.wait(max(0.05, next_renewal - loop.time()))
             try:
                 if loop.time() < next_renewal:
                     async with services.database.read() as session:
@@ -66,6 +64,7 @@ async def _keep(lease: Lease, runtime: WorkerRuntime) -> None:
                 # The database is away. The lease runs on until it expires; after that another worker may hold the job.
                 if loop.time() >= expires:
                     raise LeaseLostError from None
-                continue
+                cancel = False
             if cancel:
                 raise CancelRequestedError
+            await waiter.wait(max(0.05, next_renewal - loop.time()))

@@ -26,6 +26,9 @@ async def reconcile_forever(runtime: WorkerRuntime, runner: JobRunner) -> None:
             await reconcile(runtime, runner)
         except HarborGuardError as error:
             log.warning("reconciler.postponed", error=error.message)
+        except Exception:
+            # Whatever it was, the next pass has to come: nobody else finds what was left behind.
+            log.exception("reconciler.failed")
         await asyncio.sleep(runtime.limits.reconcile_seconds)
 
 
@@ -47,6 +50,8 @@ async def reconcile(runtime: WorkerRuntime, runner: JobRunner) -> None:
         await forget_expired(session, now=now)
     if requeued or lost:
         log.warning("reconciler.orphans", requeued=requeued, failed=len(lost))
+    for orphan in lost:
+        await services.signals.send(orphan.subject_id)
     await services.relay.drain_quietly()
     # Also looks for jobs whose wake-up was lost; with nothing due that is one short statement.
     runner.wake()

@@ -69,10 +69,10 @@ class JobRunner:
 
     async def work_on(self, lease: Lease) -> None:
         """Sees one job to its end, whatever that is."""
-        bound = structlog.contextvars.bound_contextvars(job=lease.job_id, subject=lease.subject_id)
-        with bound, self._workspace.scratch() as scratch:
+        with structlog.contextvars.bound_contextvars(job=lease.job_id, subject=lease.subject_id):
             try:
-                await work_under_lease(perform_scan(lease, self._runtime, scratch), lease, self._runtime)
+                with self._workspace.scratch() as scratch:
+                    await work_under_lease(perform_scan(lease, self._runtime, scratch), lease, self._runtime)
             except LeaseLostError:
                 log.warning("job.lease_lost", attempt=lease.attempt)
             except CancelRequestedError:

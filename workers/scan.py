@@ -9,7 +9,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from datetime import datetime
 from pathlib import Path
+
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from schema.advisories.matching import UNKNOWN_DISTRIBUTION, covering_ecosystems, lookup_keys, match_packages
 from schema.advisories.repository import candidates, ecosystems
@@ -19,12 +22,11 @@ from schema.jobs.models import JobState
 from schema.jobs.repository import Lease
 from schema.scans import lifecycle
 from schema.scans.failures import FailureCode, ScanFailure
-from schema.scans.ingest import FetchedImage, ScanResults, ingest
+from schema.scans.ingest import FetchedImage, ScanResults, distinct, ingest
 from schema.scans.models import Engine, Scan, ScanPhase
 from schema.scans.repository import load_scan, write_log
 from schema.scans.rules import PACKAGE_ENGINES, VULNERABILITY_ENGINES, grade_reason
 from schema.vulnerabilities.records import FindingRecord
-from workers.reading import inventory_image
 from workers.engines.native import (
     SOURCE,
     EcosystemData,
@@ -33,17 +35,20 @@ from workers.engines.native import (
     engine_results,
 )
 from workers.fetching import fetch_image
-from workers.leases import LeaseLostError
+from workers.leases import CancelRequestedError, LeaseLostError
 from workers.oci.layout import Image
+from workers.reading import inventory_image
 from workers.runtime import WorkerRuntime
 
 
 async def perform_scan(lease: Lease, runtime: WorkerRuntime, scratch: Path) -> None:
     """Raises ScanFailure with the reason a person understands, LeaseLostError when the job is no longer ours."""
     try:
-        async with asyncio.timeout(runtime.limits.scan_seconds):
+        async with asyncio.timeout(runtime.limits.scan_seconds) as limit:
             await _Performance(lease, runtime, scratch).perform()
     except TimeoutError:
+        if not limit.expired():
+            raise  # something else took too long
         seconds = int(runtime.limits.scan_seconds)
         raise ScanFailure(FailureCode.LIMIT_EXCEEDED, f"The scan took longer than {seconds} seconds") from None
 
@@ -69,17 +74,24 @@ class _Performance:
     async def _begin(self) -> Scan:
         lease, now = self._lease, self._services.clock()
         async with self._services.database.write() as session:
+            await self._hold(session, now=now)
             await lifecycle.begin(session, lease.organization_id, lease.subject_id, attempt=lease.attempt, now=now)
             scan = await load_scan(session, lease.organization_id, lease.subject_id)
         await self._services.signals.send(scan.id)
         return scan
 
+    async def _hold(self, session: AsyncSession, *, now: datetime) -> None:
+        """First in every transaction on the way: a worker that was away too long must not touch what is another's now."""
+        renewal = await jobs.renew(session, self._lease, now=now, seconds=self._runtime.limits.lease_seconds)
+        if not renewal.held:
+            raise LeaseLostError
+        if renewal.cancel_requested:
+            raise CancelRequestedError
+
     async def _advance(self, phase: ScanPhase, message: str, *, progress: int) -> None:
         lease, now = self._lease, self._services.clock()
         async with self._services.database.write() as session:
-            renewal = await jobs.renew(session, lease, now=now, seconds=self._runtime.limits.lease_seconds)
-            if not renewal.held:
-                raise LeaseLostError
+            await self._hold(session, now=now)
             await lifecycle.advance(
                 session, lease.organization_id, lease.subject_id, phase, message, progress=progress, now=now
             )
@@ -126,7 +138,7 @@ class _Performance:
                 )
         # Comparing versions is pure computation: off the event loop, so that requests and heartbeats go on.
         findings = await asyncio.to_thread(match_packages, inventory.packages, advisories)
-        return store, tuple(findings)
+        return store, distinct(findings)
 
     async def _store(
         self,

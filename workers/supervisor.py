@@ -60,7 +60,7 @@ async def _listen_forever(
 ) -> None:
     """Takes wake-ups from the queue. While the queue is away, the reconciler's look is what finds jobs."""
 
-    async def work(_context: dict[str, Any], _job_id: str) -> None:
+    async def work(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:  # noqa: ARG001 -- the signature arq calls
         runner.wake()
 
     while True:
@@ -81,6 +81,14 @@ async def _listen_forever(
         except (RedisError, OSError) as error:
             log.warning("queue.unavailable", error=type(error).__name__)
         finally:
-            with suppress(RedisError, OSError):
-                await worker.close()
+            await _close(worker, redis)
         await asyncio.sleep(QUEUE_RETRY_SECONDS)
+
+
+async def _close(worker: Worker, redis: ArqRedis) -> None:
+    """Not arq's own close(), which ends with whatever a wake-up that was cut off ended with."""
+    for task in worker.tasks.values():
+        task.cancel()
+    await asyncio.gather(*worker.tasks.values(), return_exceptions=True)
+    with suppress(RedisError, OSError):
+        await redis.aclose(close_connection_pool=True)

@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -28,8 +28,7 @@ class Workspace:
 
     def __enter__(self) -> Self:
         self._work_dir.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(self._lock_path, os.O_CREAT | os.O_RDWR, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._lock = self._take_lock()
         self._root.mkdir(mode=0o700, exist_ok=True)
         self._sweep()
         return self
@@ -41,11 +40,24 @@ class Workspace:
         self._lock_path.unlink(missing_ok=True)
         os.close(self._lock)
 
+    def _take_lock(self) -> int:
+        """Of the file that stands there: a sweeper may have removed the one we made before we had locked it."""
+        while True:
+            lock = os.open(self._lock_path, os.O_CREAT | os.O_RDWR, 0o600)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(lock), self._lock_path.stat()):
+                    return lock
+            os.close(lock)
+
     def _sweep(self) -> None:
         for lock_path in self._work_dir.glob("*.lock"):
             if lock_path == self._lock_path:
                 continue
-            handle = os.open(lock_path, os.O_RDWR)
+            try:
+                handle = os.open(lock_path, os.O_RDWR)
+            except FileNotFoundError:
+                continue  # another process sweeps, too
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -12,7 +12,7 @@ from sqlmodel import col
 
 from schema.jobs.models import Job, JobKind, JobState
 from schema.kernel.ids import IdPrefix, new_id
-from schema.kernel.outbox import post
+from schema.kernel.outbox import JOB_QUEUED, post
 from schema.kernel.tenancy import across_tenants, tenant
 
 
@@ -51,7 +51,7 @@ async def queue_job(
             created_at=now,
         )
     )
-    await post(session, "job.queued", {"jobId": job_id}, now=now)
+    await post(session, JOB_QUEUED, {"jobId": job_id}, now=now)
     return job_id
 
 
@@ -177,7 +177,7 @@ async def hand_back(session: AsyncSession, lease: Lease, *, attempted: bool, now
     )
     returned = (await session.execute(statement)).scalar_one_or_none() is not None
     if returned:
-        await post(session, "job.queued", {"jobId": lease.job_id}, now=now)
+        await post(session, JOB_QUEUED, {"jobId": lease.job_id}, now=now)
     return returned
 
 
@@ -224,7 +224,7 @@ async def requeue_orphans(session: AsyncSession, *, now: datetime) -> tuple[int,
     )
     requeued = (await session.execute(again)).scalars().all()
     for job_id in requeued:
-        await post(session, "job.queued", {"jobId": job_id}, now=now)
+        await post(session, JOB_QUEUED, {"jobId": job_id}, now=now)
     return len(requeued), orphans
 
 

@@ -27,6 +27,8 @@ from schema.kernel.ports import JobQueue
 
 log = structlog.get_logger(__name__)
 BATCH = 100
+JOB_QUEUED = "job.queued"
+TOPICS = (JOB_QUEUED,)
 
 
 class OutboxMessage(Table, table=True):
@@ -39,7 +41,10 @@ class OutboxMessage(Table, table=True):
 
 
 async def post(session: AsyncSession, topic: str, payload: dict[str, str], *, now: datetime) -> None:
-    """Adds a message to the caller's transaction."""
+    """Adds a message to the caller's transaction. LookupError for a topic nobody would receive."""
+    if topic not in TOPICS:
+        msg = f"outbox topic {topic} has no receiver"
+        raise LookupError(msg)
     await session.execute(
         insert(OutboxMessage).values(id=new_id(IdPrefix.OUTBOX), topic=topic, payload=payload, created_at=now)
     )
@@ -65,10 +70,12 @@ class OutboxRelay:
 
     async def _drain_batch(self) -> int:
         async with self._database.read() as session:
-            statement = select(OutboxMessage).order_by(col(OutboxMessage.id)).limit(BATCH)
+            # A topic of a newer version waits for a process of that version, and holds up nothing else.
+            known = select(OutboxMessage).where(col(OutboxMessage.topic).in_(TOPICS))
+            statement = known.order_by(col(OutboxMessage.id)).limit(BATCH)
             messages = (await session.execute(statement)).scalars().all()
         for message in messages:
-            await self._deliver(message)
+            await self._queue.wake(message.payload["jobId"])
         if messages:
             async with self._database.write() as session:
                 ids = [message.id for message in messages]
@@ -81,9 +88,3 @@ class OutboxRelay:
             await self.drain()
         except (OSError, RedisError, HarborGuardError) as error:
             log.warning("outbox.postponed", error=type(error).__name__)
-
-    async def _deliver(self, message: OutboxMessage) -> None:
-        if message.topic != "job.queued":
-            msg = f"outbox topic {message.topic} has no receiver"
-            raise LookupError(msg)
-        await self._queue.wake(message.payload["jobId"])

@@ -174,11 +174,20 @@ def _key(finding: FindingRecord) -> _Key:
     return (finding.vulnerability_id, finding.package.name, finding.package.version, finding.package.type)
 
 
+def distinct(findings: Iterable[FindingRecord]) -> tuple[FindingRecord, ...]:
+    """One finding for each flaw of each package version: of one that lies in several places the first place stands."""
+    first: dict[_Key, FindingRecord] = {}
+    for finding in findings:
+        first.setdefault(_key(finding), finding)
+    return tuple(first.values())
+
+
 async def _store_findings(
     session: AsyncSession, scan: Scan, results: ScanResults, *, now: datetime
 ) -> dict[_Key, tuple[str, TriageStatus]]:
     """Files each finding under its vulnerability, new or known, and links it to the scan. Returns what is filed where."""
-    findings = {_key(finding): finding for finding in results.findings}
+    # In one order for everybody: two scans of one image at once must wait for each other's rows, not for ever.
+    findings = {_key(finding): finding for finding in sorted(results.findings, key=_key)}
     sources = list(results.finding_sources)
     rows = [_vulnerability_row(scan, finding, sources, now=now) for finding in findings.values()]
     for batch in _batches(rows):

@@ -40,7 +40,7 @@ class ScanRequest:
 def request_of(given: TriggerScanInput) -> ScanRequest:
     return ScanRequest(
         image=given.image,
-        scanners=tuple(dict.fromkeys(given.scanners)),
+        scanners=tuple(given.scanners),
         registry_id=given.registry_id,
         upload_id=given.upload_id,
         platform=given.platform,
@@ -57,6 +57,7 @@ async def queue_scan(
     reference = ImageReference.parse(request.image).with_defaults()
     kind, source, registry_id = await _source(session, organization_id, request, reference)
     image_id = await file_image(session, organization_id, reference.name, registry_id=registry_id, now=now)
+    scanners = tuple(dict.fromkeys(request.scanners))  # each engine runs once, however often it was named
     tag_id = None
     if reference.tag is not None:
         tag_id = await file_tag(session, organization_id, image_id, reference.tag, now=now)
@@ -71,7 +72,7 @@ async def queue_scan(
             "reference": str(reference),
             "digest": reference.digest,
             "platform": request.platform or DEFAULT_PLATFORM,
-            "scanners": [engine.value for engine in request.scanners],
+            "scanners": [engine.value for engine in scanners],
             "origin": ScanOrigin.CLOUD,
             "source_kind": kind,
             "source": source,
@@ -91,7 +92,7 @@ async def queue_scan(
                 "engine": engine,
                 "status": EngineRunStatus.QUEUED,
             }
-            for engine in request.scanners
+            for engine in scanners
         ],
     )
     await repository.write_log(session, organization_id, scan_id, f"Scan of {reference} queued", now=now)
@@ -103,7 +104,7 @@ async def queue_scan(
         action="scan.triggered",
         target=f"scan:{scan_id}",
         ip=ip,
-        details={"image": str(reference), "scanners": [engine.value for engine in request.scanners]},
+        details={"image": str(reference), "scanners": [engine.value for engine in scanners]},
         now=now,
     )
     return scan_id

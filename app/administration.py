@@ -172,7 +172,7 @@ async def import_advisories(settings: Settings, source: str, *, console: Console
                     raise bad_request(message)
             task = progress.add_task("Importing advisories", total=None)
             records = _read_records(path, progress, task)
-            label = source.split("?")[0] if "://" in source else path.name
+            label = source.split("?", maxsplit=1)[0] if "://" in source else path.name
             return await store_advisories(services.database, label, records, clock=services.clock)
 
 
@@ -200,12 +200,14 @@ async def _read_records(path: Path, progress: Progress, task: TaskID) -> AsyncIt
 
 async def _download(url: str, directory: Path, settings: Settings, progress: Progress) -> Path:
     """The feed in a file. Only https, unless the operator's own networks are meant."""
-    http = OutgoingClient(outgoing_policy(settings))
     target = directory / (Path(urlsplit(url).path).name or "feed")
     try:
-        async with http.stream(
-            "GET", url, max_bytes=MAX_FEED_BYTES, timeout_seconds=FEED_SECONDS, allow_http=url.startswith("http://")
-        ) as response:
+        async with (
+            OutgoingClient(outgoing_policy(settings)) as http,
+            http.stream(
+                "GET", url, max_bytes=MAX_FEED_BYTES, timeout_seconds=FEED_SECONDS, allow_http=url.startswith("http://")
+            ) as response,
+        ):
             if response.status != HTTPStatus.OK:
                 message = f"{url} answered {response.status}"
                 raise bad_request(message)

@@ -29,9 +29,7 @@ class DirectoryBlobStore:
             with partial.open("xb") as file:
                 async for chunk in chunks:
                     size += len(chunk)
-                    if size > max_bytes:
-                        message = f"The archive is larger than {max_bytes} bytes"
-                        raise HarborGuardError(ErrorCode.PAYLOAD_TOO_LARGE, message)
+                    _check(size, max_bytes)
                     digest.update(chunk)
                     await asyncio.to_thread(file.write, chunk)
                 file.flush()
@@ -47,3 +45,8 @@ class DirectoryBlobStore:
 
     async def delete(self, key: str) -> None:
         await asyncio.to_thread(self.path(key).unlink, missing_ok=True)
+
+
+def _check(size: int, most: int) -> None:
+    if size > most:
+        raise HarborGuardError(ErrorCode.PAYLOAD_TOO_LARGE, f"The archive is larger than {most} bytes")

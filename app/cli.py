@@ -207,10 +207,7 @@ def scan(
     succeeded = run(
         local_scan.scan(
             settings_or_exit(),
-            image,
-            engines=tuple(engine or Engine),
-            name=name,
-            platform=platform,
+            local_scan.request_for(image, engines=tuple(engine or Engine), name=name, platform=platform),
             organization_id=organization,
             out=out,
             progress=progress_console,
@@ -232,6 +229,7 @@ def demo(
 
 def main() -> None:
     cli()
+
 
 if __name__ == "__main__":
     main()

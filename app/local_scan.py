@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -14,10 +15,14 @@ from app.runtime import open_services, worker_runtime
 from app.settings import Settings
 from schema.build import build_schema
 from schema.execution.runner import load_operation, stream_operation
-from schema.jobs.repository import lease_next
+from schema.jobs.repository import Lease, lease_next
+from schema.kernel.context import Services
+from schema.kernel.errors import HarborGuardError
+from schema.kernel.principal import Principal
 from schema.scans.models import Engine
-from schema.scans.trigger import ScanRequest, queue_scan
+from schema.scans.trigger import ScanRequest, cancel_scan, queue_scan
 from workers.runner import JobRunner
+from workers.runtime import WorkerRuntime
 from workers.workspace import Workspace
 
 FOLLOW = """
@@ -44,21 +49,13 @@ async def scan(
     progress: Console,
 ) -> bool:
     """Scans a reference, a layout directory or an archive, prints the result, and says whether the scan succeeded."""
-    path = Path(image)
-    local = path.exists()
-    request = ScanRequest(
-        image=name or (_name_of(path) if local else image),
-        scanners=engines,
-        path=str(path.absolute()) if local else None,
-        platform=platform,
-    )
-    async with open_services(settings, Redis("")) as services:
+    request = _request(image, engines=engines, name=name, platform=platform)
+    async with open_services(settings, Redis("")) as services, worker_runtime(settings, services) as runtime:
         principal = await operator_of(services, organization_id)
         context = acting(services, principal)
         async with services.database.write() as session:
             scan_id = await queue_scan(session, request, principal, now=services.clock())
             # Taken in the same transaction: the file is on this machine, so no other worker may have the job.
-            runtime = worker_runtime(settings, services)
             lease = await lease_next(
                 session,
                 owner=runtime.owner,
@@ -66,16 +63,64 @@ async def scan(
                 seconds=runtime.limits.lease_seconds,
                 subject_id=scan_id,
             )
-        assert lease is not None, "the job was queued in this very transaction"
         schema = build_schema()[0]._schema  # noqa: SLF001 -- strawberry has no public name for it
         with Workspace(runtime.work_dir, runtime.owner) as workspace:
-            work = asyncio.create_task(JobRunner(runtime, workspace).work_on(lease))
-            follow = load_operation(schema, FOLLOW)
-            await show_progress(stream_operation(schema, follow, {"id": scan_id}, context), progress)
-            await work
+            work = asyncio.create_task(_work(lease, runtime, workspace))
+            try:
+                follow = load_operation(schema, FOLLOW)
+                await show_progress(stream_operation(schema, follow, {"id": scan_id}, context), progress)
+                await work
+            finally:
+                await _stop(work, scan_id, services, principal)
         result = await execute(RESULT, {"id": scan_id}, context)
     print_scan(result, out)
     return bool(result["status"] == "COMPLETE")
+
+
+def _request(image: str, *, engines: tuple[Engine, ...], name: str | None, platform: str | None) -> ScanRequest:
+    """What exists as a file or directory is that, everything else a reference."""
+    path = Path(image)
+    local = path.exists()
+    return ScanRequest(
+        image=name or (_name_of(path) if local else image),
+        scanners=engines,
+        path=str(path.absolute()) if local else None,
+        platform=platform,
+    )
+
+
+async def _work(lease: Lease | None, runtime: WorkerRuntime, workspace: Workspace) -> None:
+    """Every attempt right here: no other worker comes for it."""
+    runner = JobRunner(runtime, workspace)
+    while lease is not None:
+        await runner.work_on(lease)
+        async with runtime.services.database.write() as session:
+            lease = await lease_next(
+                session,
+                owner=runtime.owner,
+                now=runtime.services.clock(),
+                seconds=runtime.limits.lease_seconds,
+                subject_id=lease.subject_id,
+            )
+
+
+async def _stop(work: asyncio.Task[None], scan_id: str, services: Services, principal: Principal) -> None:
+    """Interrupted: the scan is cancelled, because a worker elsewhere could not read the file."""
+    if work.done():
+        return
+    work.cancel()
+    await asyncio.wait({work})
+    with suppress(HarborGuardError):  # it has ended all the same
+        async with services.database.write() as session:
+            await cancel_scan(session, scan_id, principal, now=services.clock())
+
+
+def request_for(image: str, *, engines: tuple[Engine, ...], name: str | None, platform: str | None) -> ScanRequest:
+    """`image` is a layout directory or an archive on this machine if there is one of that name, else a reference."""
+    path = Path(image)
+    if not path.exists():
+        return ScanRequest(image=name or image, scanners=engines, platform=platform)
+    return ScanRequest(image=name or _name_of(path), scanners=engines, path=str(path.absolute()), platform=platform)
 
 
 def _name_of(path: Path) -> str:

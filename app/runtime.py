@@ -67,22 +67,27 @@ def outgoing_policy(settings: Settings) -> OutgoingPolicy:
     )
 
 
-def worker_runtime(settings: Settings, services: Services) -> WorkerRuntime:
-    return WorkerRuntime(
-        services=services,
-        http=OutgoingClient(outgoing_policy(settings)),
-        limits=worker_limits(settings),
-        work_dir=settings.scratch,
-        owner=f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(4)}",
-        native_fallback=settings.native_fallback,
-    )
+@asynccontextmanager
+async def worker_runtime(settings: Settings, services: Services) -> AsyncIterator[WorkerRuntime]:
+    """What a worker in this process works with."""
+    async with OutgoingClient(outgoing_policy(settings)) as http:
+        yield WorkerRuntime(
+            services=services,
+            http=http,
+            limits=worker_limits(settings),
+            work_dir=settings.scratch,
+            owner=f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(4)}",
+            native_fallback=settings.native_fallback,
+        )
 
 
 @asynccontextmanager
 async def open_worker(settings: Settings, connections: Redis, services: Services) -> AsyncIterator[None]:
     """A worker in this process. Any number of them, in any number of processes, share the work."""
-    runtime = worker_runtime(settings, services)
-    async with running_worker(runtime, connections.connect, queue_name=QUEUE_NAME, function=FUNCTION):
+    async with (
+        worker_runtime(settings, services) as runtime,
+        running_worker(runtime, connections.connect, queue_name=QUEUE_NAME, function=FUNCTION),
+    ):
         yield
 
 

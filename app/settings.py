@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     )
     database_url: str = Field(
         default="",
-        description="`postgresql+asyncpg://user:password@host/database` at scale. Default: a SQLite file in the data directory.",
+        description="`postgresql+asyncpg://user:password@host/name` at scale. Default: a SQLite file in the data directory.",
     )
     redis_url: str = Field(
         default="",

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from typing import Any
 
 import pytest
 
 from compat_rest.routes import ROUTES, Envelope, Route
+from schema.kernel.context import RequestContext
 from schema.kernel.ids import IdPrefix, new_id
 from tests.app.site import Site
 from tests.isolation.documents import IdPlace, document, id_places, required_values, root_fields
@@ -61,13 +63,11 @@ async def outcome(site: Site, caller: Estate, name: str, given: dict[str, Any]) 
 
 
 async def first_event(site: Site, caller: Estate, text: str, given: dict[str, Any]) -> tuple[str, str]:
-    from schema.kernel.context import RequestContext
-
     context = RequestContext(
         services=site.services, principal_or_none=caller.principal, request_id="req", client_ip="192.0.2.9"
     )
     stream = await SCHEMA.subscribe(text, variable_values=given, context_value=context)
-    async for result in stream:  # type: ignore[union-attr]
+    async for result in stream:
         told = json.dumps([result.data, [[e.message, e.extensions] for e in result.errors or []]], default=str)
         return told, re.sub(r"\b[a-z]{2,4}-[0-9a-v]{26}\b", "ID", told)
     return "", ""
@@ -99,7 +99,7 @@ async def test_t02_rest_a_foreign_id_is_a_missing_id(site: Site, estates: tuple[
     owner, stranger = estates
     answers = []
     for ids in (owner.ids, {prefix: new_id(prefix) for prefix in owner.ids}):
-        path = re.sub(r"\{(\w+)\}", lambda match, ids=ids: path_value(match[1], ids), route.path)
+        path = re.sub(r"\{(\w+)\}", partial(_path_value, ids), route.path)
         async with site.client(headers={"X-HarborGuard-Client": "test"}) as client:
             await site.sign_in(client, stranger.tenant)
             response = await client.request(route.method, path)
@@ -110,8 +110,8 @@ async def test_t02_rest_a_foreign_id_is_a_missing_id(site: Site, estates: tuple[
     assert answers[0][0] == 404
 
 
-def path_value(name: str, ids: dict[IdPrefix, str]) -> str:
-    return PATH_VALUES.get(name) or ids[PATH_IDS[name]]
+def _path_value(ids: dict[IdPrefix, str], segment: re.Match[str]) -> str:
+    return PATH_VALUES.get(segment[1]) or ids[PATH_IDS[segment[1]]]
 
 
 @pytest.mark.parametrize("route", LISTS)

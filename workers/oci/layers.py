@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -43,10 +44,11 @@ def merge_layers(image: Image | Path, *, wanted: Wanted, limits: ImageLimits) ->
     tree = MergedTree(budget)
     contents: dict[int, bytes] = {}
     records: list[LayerRecord] = []
-    for layer, read in _read_all(layout, described.layers, wanted, budget):
-        records.append(_record(layer, read))
-        contents |= read.contents
-        tree.apply(read.tree)
+    with closing(_read_all(layout, described.layers, wanted, budget)) as reads:
+        for layer, read in reads:
+            records.append(_record(layer, read))
+            contents |= read.contents
+            tree.apply(read.tree)
     found = [*_collect(tree, contents, wanted), *_reached_through_links(tree, wanted, budget)]
     contents |= _read_again(layout, described.layers, {each.file for each in found} - contents.keys(), budget)
     return MergedImage(
@@ -87,7 +89,7 @@ class _Found(NamedTuple):
 
 def _read_all(
     layout: Layout, layers: Collection[ImageLayer], wanted: Wanted, budget: Budget
-) -> Iterator[tuple[ImageLayer, _LayerContent]]:
+) -> Generator[tuple[ImageLayer, _LayerContent], None, None]:
     """The layers in order, read several at once and the largest first, so that no thread ends with a large one."""
     readers = max(1, min(_READERS, os.cpu_count() or 1, len(layers)))
     with ThreadPoolExecutor(readers, thread_name_prefix="layer") as pool:

@@ -190,7 +190,8 @@ class TarReader:
             return None
         # The sum of all bytes with the checksum's own counted as spaces. Adler-32 ends in one plus the sum of the
         # bytes modulo 65521, ten times faster than `sum`.
-        expected = _number(header[148:156]) + sum(header[148:156]) - 8 * ord(" ")
+        field = header[148:156]
+        expected = _number(field) + sum(field) - 8 * ord(" ")
         if zlib.adler32(header) & 0xFFFF != (expected + 1) % 65521 and _signed_sum(header) != expected:
             raise _malformed("has a header with a wrong checksum")
         self._uncounted += 1
@@ -317,14 +318,9 @@ def _number(raw: bytes) -> int:
             raise _malformed("has a number that is negative or too large")
         return value
     digits = raw.strip(b" \0")
-    if not digits:
-        return 0
-    try:
-        if digits.isdigit():
-            return int(digits, 8)
-    except ValueError:
-        pass
-    raise _malformed("has a header field that is not a number")
+    if digits.strip(b"01234567"):
+        raise _malformed("has a header field that is not a number")
+    return int(digits or b"0", 8)
 
 
 def _decimal(raw: bytes) -> int:

@@ -38,18 +38,9 @@ query Result($id: ID!) {{
 
 
 async def scan(
-    settings: Settings,
-    image: str,
-    *,
-    engines: tuple[Engine, ...],
-    name: str | None,
-    platform: str | None,
-    organization_id: str | None,
-    out: Console,
-    progress: Console,
+    settings: Settings, request: ScanRequest, *, organization_id: str | None, out: Console, progress: Console
 ) -> bool:
-    """Scans a reference, a layout directory or an archive, prints the result, and says whether the scan succeeded."""
-    request = _request(image, engines=engines, name=name, platform=platform)
+    """Scans, prints the result, and says whether the scan succeeded."""
     async with open_services(settings, Redis("")) as services, worker_runtime(settings, services) as runtime:
         principal = await operator_of(services, organization_id)
         context = acting(services, principal)

@@ -11,7 +11,7 @@ from workers.oci.files import ImageFile, MergedImage
 from workers.oci.limits import exceeded
 
 MAX_PACKAGES = 100_000
-# By the last part of a path, because that decides nearly always: most files of an image are looked up here and no more.
+# Which analyser may want a file, by the last part of its path or its ending.
 _WANTS = {
     node.NAME: node.wants,
     "METADATA": python.wants,
@@ -22,6 +22,8 @@ _WANTS = {
     **{path.rpartition("/")[2]: os_release.wants for path in os_release.FILES},
 }
 _ENDINGS = (".egg-info", ".list")
+_TAIL = 4  # the last characters tell nearly every file of an image apart from these, at a third of the time
+_TAILS = frozenset(name[-_TAIL:] for name in (*_WANTS, *_ENDINGS))
 # Distributions whose packages are in an RPM database, which is not read.
 _RPM = frozenset(
     {
@@ -46,11 +48,12 @@ _RPM = frozenset(
 
 def wanted(path: str) -> bool:
     """Whether an analyser reads the file. Called for every file of an image, up to half a million times."""
-    wants = _WANTS.get(path.rpartition("/")[2])
-    if wants is not None:
-        return wants(path)
-    if path.endswith(_ENDINGS):
-        return python.wants(path) or dpkg.wants(path)
+    if path[-_TAIL:] in _TAILS:
+        wants = _WANTS.get(path.rpartition("/")[2])
+        if wants is not None:
+            return wants(path)
+        if path.endswith(_ENDINGS):
+            return python.wants(path) or dpkg.wants(path)
     return path.startswith(dpkg.STATUS_DIRECTORY) and dpkg.wants(path)
 
 

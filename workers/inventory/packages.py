@@ -111,7 +111,7 @@ def _package(
             notes.add(path, f"“{printable(text[:_SHOWN])}” is not a package's name or version")
             return None
     url = _purl(*purl, version)
-    if url is None or len(url) > _PURL or len(path) > _PATH:
+    if not url or len(url) > _PURL or len(path) > _PATH:
         notes.add(path, f"the package {name[:_SHOWN]} cannot be described")
         return None
     return PackageRecord(
@@ -130,11 +130,12 @@ def _package(
     )
 
 
-def _purl(kind: str, namespace: str | None, name: str, qualifiers: Mapping[str, str], version: str) -> str | None:
+def _purl(kind: str, namespace: str | None, name: str, qualifiers: Mapping[str, str], version: str) -> str:
+    """Empty where the parts do not make one: a slash would become part of the namespace."""
     try:
-        return PackageURL(kind, namespace, name, version, dict(qualifiers)).to_string()
-    except ValueError:  # a name of slashes, say
-        return None
+        return "" if "/" in name else PackageURL(kind, namespace, name, version, dict(qualifiers)).to_string()
+    except ValueError:
+        return ""
 
 
 def _licenses(stated: Iterable[str]) -> tuple[str, ...]:

@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schema.dependencies.records import Inventory, PackageType
+from schema.scans.failures import FailureCode, ScanFailure
+from tests.factories import images
+from tests.factories.images import Opaque, Symlink, Whiteout
+from tests.workers.inventory.files import files
+from workers.inventory import apk, dpkg, inventory, node, os_release, python
+from workers.inventory.inventory import take_inventory, wanted
+from workers.oci.files import MergedImage
+from workers.oci.layers import merge_layers
+from workers.oci.limits import ImageLimits
+
+OS_RELEASE = b'ID=debian\nVERSION_ID="12"\nPRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\n'
+STATUS = "var/lib/dpkg/status"
+SITE = "usr/lib/python3.11/site-packages"
+WANTED = [
+    "etc/os-release",
+    "usr/lib/os-release",
+    "etc/debian_version",
+    "etc/alpine-release",
+    STATUS,
+    "var/lib/dpkg/status.d/base",
+    "var/lib/dpkg/info/libc6:amd64.list",
+    "usr/share/doc/libc6/copyright",
+    "lib/apk/db/installed",
+    "usr/lib/apk/db/installed",
+    f"{SITE}/six-1.16.0.dist-info/METADATA",
+    f"{SITE}/six.egg-info/PKG-INFO",
+    f"{SITE}/six.egg-info",
+    "opt/six.egg/EGG-INFO/PKG-INFO",
+    "app/node_modules/a/package.json",
+    "package.json",
+]
+
+
+def status(**versions: str) -> bytes:
+    stanzas = (
+        f"Package: {name}\nStatus: install ok installed\nArchitecture: amd64\nVersion: {version}\n"
+        for name, version in versions.items()
+    )
+    return "\n".join(stanzas).encode()
+
+
+def manifest(name: str, version: str) -> bytes:
+    return json.dumps({"name": name, "version": version}).encode()
+
+
+def inventory_of(directory: Path, *layers: images.Layer) -> Inventory:
+    root = images.write_layout(directory, images.image(*layers))
+    return take_inventory(merge_layers(root, wanted=wanted, limits=ImageLimits()))
+
+
+def found(taken: Inventory) -> list[tuple[str, str, int]]:
+    return [(package.name, package.version, package.layer_index) for package in taken.packages]
+
+
+def test_an_image_of_several_layers(tmp_path: Path) -> None:
+    base = images.layer(
+        {
+            "usr/lib/os-release": OS_RELEASE,
+            "etc/os-release": Symlink("../usr/lib/os-release"),
+            STATUS: status(libc6="2.36-9", openssl="3.0.9-1"),
+            "var/lib/dpkg/info/libc6:amd64.list": b"/.\n",
+            "var/lib/dpkg/info/openssl.list": b"/.\n",
+        },
+        created_by="ADD rootfs",
+    )
+    wheel = images.layer({f"{SITE}/six-1.15.0.dist-info/METADATA": b"Name: six\nVersion: 1.15.0\n"})
+    modules = images.layer(
+        {
+            "app/node_modules/a/package.json": manifest("a", "1.0.0"),
+            "app/node_modules/b/package.json": manifest("b", "1.0.0"),
+        }
+    )
+    taken = inventory_of(tmp_path, base, wheel, modules)
+    assert taken.operating_system is not None
+    assert taken.operating_system.ecosystem == "Debian:12"
+    assert found(taken) == [
+        ("libc6", "2.36-9", 0),
+        ("openssl", "3.0.9-1", 0),
+        ("a", "1.0.0", 2),
+        ("b", "1.0.0", 2),
+        ("six", "1.15.0", 1),
+    ]
+    assert [package.layer_digest for package in taken.packages[-2:]] == [modules.diff_id, wheel.diff_id]
+    assert [layer.created_by for layer in taken.layers] == ["ADD rootfs", "", ""]
+    assert taken.warnings == ()
+
+
+def test_an_upper_layer_upgrades_and_removes(tmp_path: Path) -> None:
+    base = images.layer(
+        {
+            "etc/os-release": OS_RELEASE,
+            STATUS: status(curl="7.88.1-10", libc6="2.36-9"),
+            "var/lib/dpkg/info/curl.list": b"/.\n",
+            "var/lib/dpkg/info/libc6:amd64.list": b"/.\n",
+            f"{SITE}/six-1.15.0.dist-info/METADATA": b"Name: six\nVersion: 1.15.0\n",
+            f"{SITE}/wheel-0.40.0.dist-info/METADATA": b"Name: wheel\nVersion: 0.40.0\n",
+            "app/node_modules/a/package.json": manifest("a", "1.0.0"),
+            "app/node_modules/b/package.json": manifest("b", "1.0.0"),
+        }
+    )
+    top = images.layer(
+        {
+            STATUS: status(curl="7.88.1-10+deb12u5", libc6="2.36-9", jq="1.6-2.1"),
+            "var/lib/dpkg/info/curl.list": b"/.\n",
+            "var/lib/dpkg/info/jq.list": b"/.\n",
+            f"{SITE}/six-1.15.0.dist-info": Whiteout(),
+            f"{SITE}/six-1.16.0.dist-info/METADATA": b"Name: six\nVersion: 1.16.0\n",
+            f"{SITE}/wheel-0.40.0.dist-info/METADATA": Whiteout(),
+            "app/node_modules/a": Opaque(),
+            "app/node_modules/a/package.json": manifest("a", "2.0.0"),
+            "app/node_modules/b": Whiteout(),
+        }
+    )
+    assert found(inventory_of(tmp_path, base, top)) == [
+        ("curl", "7.88.1-10+deb12u5", 1),
+        ("jq", "1.6-2.1", 1),
+        ("libc6", "2.36-9", 0),
+        ("a", "2.0.0", 1),
+        ("six", "1.16.0", 1),
+    ]
+
+
+def test_an_alpine_image_with_a_merged_usr(tmp_path: Path) -> None:
+    base = images.layer(
+        {
+            "etc/os-release": b"ID=alpine\nVERSION_ID=3.22.0\n",
+            "lib": Symlink("usr/lib"),
+            "usr/lib/apk/db/installed": b"P:musl\nV:1.2.5-r9\nA:x86_64\no:musl\n",
+        }
+    )
+    [package] = inventory_of(tmp_path, base).packages
+    assert (package.name, package.ecosystem, package.type) == ("musl", "Alpine:v3.22", PackageType.APK)
+
+
+def test_an_empty_image(tmp_path: Path) -> None:
+    taken = inventory_of(tmp_path, images.layer({"app": b"static binary"}))
+    assert (taken.operating_system, taken.packages, taken.warnings) == (None, (), ())
+
+
+def test_what_could_not_be_read_is_a_warning(tmp_path: Path) -> None:
+    taken = inventory_of(
+        tmp_path, images.layer({STATUS: b"\x00\x01", "node_modules/a/package.json": b"{", "a": images.Hardlink("b")})
+    )
+    assert taken.packages == ()
+    assert taken.warnings == (
+        "A hard link leads to b, which does not exist",
+        f"{STATUS}: is not a package database that can be read",
+        "node_modules/a/package.json: is not JSON",
+    )
+
+
+def test_packages_that_are_not_read_are_not_passed_over_in_silence() -> None:
+    release = 'ID="rocky"\nVERSION_ID="9.3"\nPRETTY_NAME="Rocky Linux 9.3 (Blue Onyx)"'
+    taken = take_inventory(MergedImage(files=files({"etc/os-release": release}), layers=()))
+    assert taken.warnings == (
+        "Rocky Linux 9.3 (Blue Onyx): RPM packages are not read; only Python and Node packages were looked for",
+    )
+
+
+def test_one_package_installed_for_two_architectures_is_two() -> None:
+    both = status(libc6="2.36-9") + b"\n" + status(libc6="2.36-9").replace(b"amd64", b"i386")
+    again = both + b"\n" + status(libc6="2.36-9")
+    taken = take_inventory(MergedImage(files=files({STATUS: again}), layers=()))
+    assert [package.architecture for package in taken.packages] == ["amd64", "i386"]
+
+
+def test_the_order_does_not_depend_on_that_of_the_files() -> None:
+    contents: dict[str, str | bytes] = {
+        STATUS: status(b="2", a="1"),
+        "z/node_modules/c/package.json": manifest("c", "1"),
+        "a/node_modules/c/package.json": manifest("c", "1"),
+        f"{SITE}/six.egg-info": b"Name: six\nVersion: 1\n",
+    }
+    backwards = dict(reversed(contents.items()))
+    taken = [take_inventory(MergedImage(files=files(each), layers=())) for each in (contents, backwards)]
+    assert taken[0] == taken[1]
+    assert [package.path for package in taken[0].packages][2:4] == [
+        "a/node_modules/c/package.json",
+        "z/node_modules/c/package.json",
+    ]
+
+
+def test_too_many_packages_are_no_inventory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inventory, "MAX_PACKAGES", 2)
+    assert len(take_inventory(MergedImage(files=files({STATUS: status(a="1", b="1")}), layers=())).packages) == 2
+    with pytest.raises(ScanFailure) as caught:
+        take_inventory(MergedImage(files=files({STATUS: status(a="1", b="1", c="1")}), layers=()))
+    assert caught.value.code is FailureCode.LIMIT_EXCEEDED
+
+
+@pytest.mark.parametrize("path", WANTED)
+def test_wanted_files(path: str) -> None:
+    assert wanted(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "usr/bin/node",
+        "app/node_modules/a/index.js",
+        "usr/share/doc/libc6/changelog.Debian.gz",
+        "etc/apt/sources.list",
+        "proc/1/status",
+        "usr/src/METADATA",
+        "var/lib/dpkg/status.d/base.md5sums",
+        "var/lib/rpm/rpmdb.sqlite",
+    ],
+)
+def test_files_of_no_use(path: str) -> None:
+    assert not wanted(path)
+
+
+parts = sorted({part for path in WANTED for part in path.split("/")} | {"node_modules", "test", "base.md5sums", "x"})
+paths = st.sampled_from(WANTED) | st.lists(st.sampled_from(parts), max_size=8).map("/".join) | st.text()
+
+
+@given(st.tuples(paths, paths).map("/".join) | paths)
+def test_the_quick_look_at_a_path_decides_as_the_analysers_do(path: str) -> None:
+    assert wanted(path) == any(module.wants(path) for module in (apk, dpkg, node, os_release, python))
+
+
+@given(
+    st.dictionaries(st.sampled_from(WANTED), st.binary(max_size=200) | st.just(status(a="1"))),
+    st.integers(min_value=0, max_value=3),
+)
+def test_no_image_makes_it_raise(contents: dict[str, str | bytes], layer: int) -> None:
+    taken = take_inventory(MergedImage(files=files(contents, layer), layers=()))
+    assert all(package.layer_index == layer for package in taken.packages)
+    assert len({(package.purl, package.path) for package in taken.packages}) == len(taken.packages)

@@ -47,7 +47,7 @@ _INDEX, _LAYOUT, _DOCKER = "index.json", "oci-layout", "manifest.json"
 _NAMES = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 _LISTED = 20  # names in a message
 _NAME_COST = 250  # bytes of memory beside the name itself
-_NAME = re.compile(r"[!-~]{1,400}")
+_NAME = re.compile(r"[!-~]{1,400}")  # of an image, and of a file manifest.json refers to
 
 
 def open_source(
@@ -80,7 +80,7 @@ class _Source(Protocol):
         """Bytes of the regular file of that name, None where there is none."""
 
     def open(self, name: str) -> _Stream:
-        """The file of a name that has a size."""
+        """IMAGE_INVALID where there is none."""
 
 
 class _DirectorySource:
@@ -100,7 +100,10 @@ class _DirectorySource:
             os.close(handle)
 
     def open(self, name: str) -> _Stream:
-        return os.fdopen(self._open(name), "rb")
+        try:
+            return os.fdopen(self._open(name), "rb")
+        except FileNotFoundError:
+            raise _missing(name) from None
 
     def _open(self, name: str) -> int:
         *directories, last = name.split("/")
@@ -310,8 +313,6 @@ def _store_layer(source: _Source, layout: Layout, member: str, diff_id: str, bud
 def _copy_blob(
     source: _Source, name: str, layout: Layout, *, digest: str | None = None, size: int | None = None
 ) -> tuple[str, int]:
-    if source.size(name) is None:
-        raise _missing(name)
     with layout.new_blob(digest, size=size) as blob, closing(source.open(name)) as stream:
         while chunk := stream.read(BLOCK):
             blob.write(chunk)
@@ -320,8 +321,6 @@ def _copy_blob(
 
 def _read(source: _Source, name: str, limit: int) -> bytes:
     """At most one byte more than the limit, so that who looks at the size sees that it is over."""
-    if source.size(name) is None:
-        raise _missing(name)
     with closing(source.open(name)) as stream:
         return stream.read(limit + 1)
 
@@ -381,7 +380,7 @@ def _blob(digest: str) -> str:
 
 def _member(value: object) -> str:
     """A name manifest.json refers to, which is looked up as it stands."""
-    if not isinstance(value, str) or not value or ".." in value.split("/") or value.startswith("/"):
+    if not isinstance(value, str) or not _NAME.fullmatch(value) or value.startswith("/") or ".." in value.split("/"):
         raise invalid_image("manifest.json names a file with something that is no name inside the archive")
     return value
 

@@ -72,10 +72,9 @@ class Platform:
         return cls(os=os, architecture=architecture, variant=variant)
 
     def satisfies(self, wanted: Platform) -> bool:
-        """A wanted platform without a variant is content with any."""
-        return (self.os, self.architecture) == (wanted.os, wanted.architecture) and (
-            not wanted.variant or self.variant == wanted.variant
-        )
+        """A variant only tells two platforms apart where both have one: older tools left it out."""
+        same = (self.os, self.architecture) == (wanted.os, wanted.architecture)
+        return same and (not wanted.variant or not self.variant or self.variant == wanted.variant)
 
     def __str__(self) -> str:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)

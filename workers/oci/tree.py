@@ -18,7 +18,7 @@ WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 _METADATA = ".wh..wh."  # what AUFS left in layers; none of it is a file
 _HOPS = 40  # symbolic links followed for one name, as Linux does
-_DIRECTORY_COST, _NODE_COST = 400, 120  # bytes of memory beside the name, measured on CPython 3.11
+_DIRECTORY_COST, _NODE_COST = 400, 120  # bytes of memory beside the name, about, on CPython 3.11
 _COST_AT_ONCE = 64 * 1024
 
 SPECIAL = -1  # stands for a device, a fifo, and a hard link to nothing
@@ -207,12 +207,12 @@ class MergedTree:
             if (directory := self._lower_directory(path, layer)) is not None:
                 directory.clear()
         for path in layer.whiteouts:
-            parent, _, name = path.rpartition("/")
-            if (directory := self._lower_directory(parent, layer)) is not None:
+            above, _, name = path.rpartition("/")
+            if (directory := self._lower_directory(above, layer)) is not None:
                 directory.pop(name, None)
-        for parent_, name, link, node in links:
-            if parent_.get(name) is link:
-                parent_[name] = node
+        for parent, name, link, node in links:
+            if parent.get(name) is link:
+                parent[name] = node
         self._merge(layer.root)
 
     def _resolve(self, link: LowerLink, layer: LayerTree) -> Node:
@@ -233,7 +233,7 @@ class MergedTree:
         at, above = self.root, layer.root
         for part in path.split("/") if path else ():
             there = at.get(part)
-            over = above.get(part) if above is not None else None
+            over = above.get(part)
             above = over if isinstance(over, Directory) else _NOTHING
             if type(there) is Directory:
                 at = there

@@ -203,6 +203,14 @@ class TestDockerArchives:
         )
         assert contents(opener()) == {"a": b"1", "b": b"2"}
 
+    def test_an_archive_that_was_unpacked(self, opener: Opener) -> None:
+        for name, data in docker_files({"acme/api:1": BUILT}).items():
+            (opener.source / name).parent.mkdir(parents=True, exist_ok=True)
+            (opener.source / name).write_bytes(data)
+        assert contents(opener()) == MERGED
+        (opener.source / f"{BASE.diff_id.removeprefix('sha256:')}/layer.tar").unlink()
+        assert opener.fails().code is FailureCode.IMAGE_INVALID
+
     @pytest.mark.parametrize("layers", ["none", "gzip"])
     def test_t50_wrong_diff_id(self, opener: Opener, layers: Compression) -> None:
         files = docker_files(BUILT, compression=layers)
@@ -221,6 +229,7 @@ class TestDockerArchives:
             [{"Config": "../../etc/passwd", "Layers": []}],
             [{"Config": "/etc/passwd", "Layers": []}],
             [{"Config": "none.json", "Layers": []}],
+            [{"Config": "a\0b", "Layers": []}],
         ],
     )
     def test_malformed_manifests(self, opener: Opener, change: object) -> None:

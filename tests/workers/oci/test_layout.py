@@ -187,6 +187,9 @@ class TestImages:
         assert caught.value.code is FailureCode.PLATFORM_NOT_FOUND
         assert "linux/arm64" in caught.value.message
 
+    def test_a_config_may_be_silent_about_the_variant(self, layout: Layout) -> None:
+        assert layout.write_manifest(store(layout, image(platform="linux/arm")), platform="linux/arm/v7")
+
     def test_an_image_is_not_finished_without_its_layers(self, layout: Layout) -> None:
         built = image(layer({"a": b"1"}))
         layout.add_blob(built.config)

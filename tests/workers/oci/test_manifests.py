@@ -67,6 +67,13 @@ def test_the_platform_decides(platform: str | None, expected: Image) -> None:
     assert choose(index(several), platform).digest == expected.digest
 
 
+def test_a_variant_that_is_not_said_may_be_any() -> None:
+    silent = image(layer({"arch": b"arm"}), platform="linux/arm")
+    assert choose(index(silent, ARMV6), "linux/arm/v6").digest == ARMV6.digest
+    assert choose(index(silent, ARMV6), "linux/arm/v7").digest == silent.digest
+    assert failure(index(ARMV6), "linux/arm/v7").code is FailureCode.PLATFORM_NOT_FOUND
+
+
 def test_docker_media_types_are_read_alike() -> None:
     docker = image(layer({"a": b"1"}), docker=True)
     chosen = choose(index(docker, docker=True))

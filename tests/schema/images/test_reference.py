@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from schema.images.reference import ImageReference
@@ -173,6 +173,7 @@ _TAGS = st.none() | st.from_regex(r"\A[A-Za-z0-9_][A-Za-z0-9_.-]{0,20}\Z")
 _DIGESTS = st.none() | st.from_regex(r"\Asha256:[0-9a-f]{64}\Z")
 
 
+@settings(deadline=None)
 @given(
     host=st.none() | _HOSTS,
     port=_PORTS,
@@ -193,6 +194,7 @@ def test_every_valid_reference_round_trips(
     assert str(ImageReference.parse(str(reference))) == str(reference)
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=st.characters(max_codepoint=300), max_size=60))
 @example("a/b:c@sha256:" + "0" * 64)
 def test_any_text_is_parsed_or_refused(text: str) -> None:

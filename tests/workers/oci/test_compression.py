@@ -9,7 +9,7 @@ import zlib
 
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schema.scans.failures import FailureCode, ScanFailure
@@ -120,6 +120,7 @@ def test_t50_endless_empty_members(monkeypatch: pytest.MonkeyPatch) -> None:
     assert failure(gzip.compress(b"") * 1002) is FailureCode.LIMIT_EXCEEDED
 
 
+@settings(deadline=None)
 @given(
     data=st.binary(max_size=400),
     compression=st.sampled_from(["gzip", "zstd"]),

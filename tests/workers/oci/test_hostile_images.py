@@ -251,7 +251,7 @@ def _scan_anything(raw: bytes, root: Path) -> None:
     assert {path.name for path in root.iterdir()} <= {"image", "layout"}
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(raw=st.sampled_from(_ARCHIVES), changes=_CHANGES, cut=st.floats(0.1, 5))
 def test_t50_mutated_archives_end_in_a_scan_failure(
     raw: bytes, changes: list[tuple[float, bytes]], cut: float, tmp_path_factory: pytest.TempPathFactory
@@ -263,6 +263,7 @@ def test_t50_mutated_archives_end_in_a_scan_failure(
     _scan_anything(bytes(mutated[: int(len(mutated) * cut)]), tmp_path_factory.mktemp("fuzz"))
 
 
+@settings(deadline=None)
 @given(changes=_CHANGES)
 def test_t50_mutated_layers_end_in_a_scan_failure(
     changes: list[tuple[float, bytes]], tmp_path_factory: pytest.TempPathFactory

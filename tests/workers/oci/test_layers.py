@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schema.scans.failures import FailureCode, ScanFailure
@@ -379,6 +379,7 @@ _ENTRIES: st.SearchStrategy[Entry] = st.one_of(
 _LAYERS = st.lists(st.lists(st.tuples(_PATHS, _ENTRIES), max_size=6), max_size=5)
 
 
+@settings(deadline=None)
 @given(layers=_LAYERS)
 def test_the_view_agrees_with_layers_applied_one_by_one(
     layers: list[list[tuple[str, Entry]]], tmp_path_factory: pytest.TempPathFactory

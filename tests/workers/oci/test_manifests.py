@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schema.scans.failures import FailureCode, ScanFailure
@@ -285,6 +285,7 @@ _KEYS = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_mutated_documents_end_in_a_scan_failure_or_a_manifest(data: st.DataObject) -> None:
     roots: list[Image | Index] = [AMD64, index(AMD64, ARM64), index(index(AMD64))]

@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schema.scans.failures import FailureCode, ScanFailure
@@ -353,6 +353,7 @@ _NAMES = st.text("abcdefü./", min_size=1, max_size=130).filter(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(_NAMES, st.binary(max_size=1500), max_size=6), st.sampled_from([0, 1, 2]), st.integers(1, 3000))
 def test_what_the_standard_library_writes_is_read(files: dict[str, bytes], style: int, block: int) -> None:
     try:
@@ -363,6 +364,7 @@ def test_what_the_standard_library_writes_is_read(files: dict[str, bytes], style
     assert read(data, block=block) == expected
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 511), st.integers(0, 255)), min_size=1, max_size=6),
     st.sampled_from([b"0", b"1", b"2", b"5", b"S", b"x", b"L", b"K", b"g", b"\0", b"7", b"V"]),

@@ -35,9 +35,10 @@ _MACHINE_READABLE = re.compile(
     rb"^Format(?:-Specification)?:.*(?:copyright-format|dep-?5)", re.IGNORECASE | re.MULTILINE
 )
 _HEAD = 2048  # bytes in which the format is stated
-_LICENSE = re.compile(rb"^License:[ \t]*([ -~]{1,200})$", re.MULTILINE)
+# Possessive, because a line may be as long as the file.
+_LICENSE = re.compile(rb"^License:[ \t]*+([!-~][ -~]{0,199}+)$", re.MULTILINE)
 _BETWEEN_LICENSES = re.compile(r"\s+(?:and|or|and/or)\s+|\s*[,|]\s*(?:and\s+|or\s+)?")
-_LICENSES = 200  # statements of one file that are looked at
+_COPYRIGHT = 1024**2  # bytes of such a file that are read
 
 
 def wants(path: str) -> bool:
@@ -102,8 +103,6 @@ def _licenses(file: ImageFile | None) -> Iterator[str]:
     """The licences that occur in a machine-readable copyright file, as SPDX names them; how they combine is left out."""
     if file is None or not _MACHINE_READABLE.search(file.content, 0, _HEAD):
         return
-    for count, match in enumerate(_LICENSE.finditer(file.content)):
-        if count == _LICENSES:
-            return
+    for match in _LICENSE.finditer(file.content, 0, _COPYRIGHT):
         for name in _BETWEEN_LICENSES.split(match[1].decode("ascii").strip()):
             yield spdx_license(name)

@@ -140,5 +140,10 @@ def _purl(kind: str, namespace: str | None, name: str, qualifiers: Mapping[str, 
 
 def _licenses(stated: Iterable[str]) -> tuple[str, ...]:
     """Each once, and only what can be a name or an expression: a whole licence's text is neither."""
-    fitting = (each for each in stated if each and len(each) <= _LICENSE and each.isprintable())
-    return tuple(dict.fromkeys(fitting))[:_LICENSES]
+    fitting: dict[str, None] = {}
+    for each in stated:
+        if each and len(each) <= _LICENSE and each.isprintable():
+            fitting[each] = None
+        if len(fitting) == _LICENSES:
+            break
+    return tuple(fitting)

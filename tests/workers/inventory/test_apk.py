@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schema.dependencies.records import OperatingSystem, PackageRecord, PackageType
@@ -118,6 +118,7 @@ def test_wanted_files(path: str, wanted: bool) -> None:  # noqa: FBT001 -- a par
     assert wants(path) is wanted
 
 
+@settings(deadline=None)
 @given(st.binary())
 def test_nothing_makes_it_raise(content: bytes) -> None:
     for package in read(files({DATABASE: b"P:a\nV:1\n" + content})):

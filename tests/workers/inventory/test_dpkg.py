@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schema.dependencies.records import PackageRecord, PackageType
@@ -220,6 +220,7 @@ def test_wanted_files(path: str, wanted: bool) -> None:  # noqa: FBT001 -- a par
     assert wants(path) is wanted
 
 
+@settings(deadline=None)
 @given(st.binary(), st.binary(), st.text())
 def test_nothing_makes_it_raise(status: bytes, copyright_file: bytes, name: str) -> None:
     head = f"Package: a\nStatus: install ok installed\nVersion: {name}\n\n".encode(errors="replace")

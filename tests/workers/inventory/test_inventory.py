@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schema.dependencies.records import Inventory, PackageType
@@ -225,11 +225,13 @@ parts = sorted({part for path in WANTED for part in path.split("/")} | {"node_mo
 paths = st.sampled_from(WANTED) | st.lists(st.sampled_from(parts), max_size=8).map("/".join) | st.text()
 
 
+@settings(deadline=None)
 @given(st.tuples(paths, paths).map("/".join) | paths)
 def test_the_quick_look_at_a_path_decides_as_the_analysers_do(path: str) -> None:
     assert wanted(path) == any(module.wants(path) for module in (apk, dpkg, node, os_release, python))
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(st.sampled_from(WANTED), st.binary(max_size=200) | st.just(status(a="1"))),
     st.integers(min_value=0, max_value=3),

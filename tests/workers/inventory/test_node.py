@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schema.dependencies.records import PackageRecord, PackageType
@@ -176,6 +176,7 @@ json_values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(st.sampled_from(["name", "version", "license", "licenses", "private"]), json_values) | json_values,
     st.sampled_from(["node_modules/a/package.json", "app/package.json", "node_modules/@/package.json"]),
@@ -184,11 +185,13 @@ def test_no_document_makes_it_raise(document: Any, path: str) -> None:
     read({path: json.dumps(document)})
 
 
+@settings(deadline=None)
 @given(st.binary())
 def test_nothing_makes_it_raise(content: bytes) -> None:
     read({"node_modules/a/package.json": content})
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="@/.node_modulespackage.jsontest"))
 def test_no_path_makes_it_raise(path: str) -> None:
     read({f"{path}/package.json": named("a"), path: named("a")})

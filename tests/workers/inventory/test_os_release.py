@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schema.dependencies.records import OperatingSystem
@@ -112,6 +112,7 @@ def test_wanted_files() -> None:
     assert not wants("usr/share/os-release")
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(sorted(FILES)), st.binary() | st.text()))
 def test_nothing_makes_it_raise(contents: dict[str, str | bytes]) -> None:
     try:
@@ -121,6 +122,7 @@ def test_nothing_makes_it_raise(contents: dict[str, str | bytes]) -> None:
     assert system is None or (system.name.isprintable() and len(system.name) <= 200)
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="ID=debian\"'\\ VERSO_\n.129#$"))
 def test_no_assignment_makes_it_raise(text: str) -> None:
     read({"etc/os-release": f"ID=debian\n{text}"})

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from packageurl import PackageURL
 
@@ -31,6 +31,7 @@ def make(
     )
 
 
+@settings(deadline=None)
 @given(printable_ascii, printable_ascii)
 def test_the_package_url_says_what_the_record_says(name: str, version: str) -> None:
     package = make(name, version)
@@ -43,6 +44,7 @@ def test_the_package_url_says_what_the_record_says(name: str, version: str) -> N
     assert url.qualifiers == {"arch": "amd64", "distro": "debian-12"}
 
 
+@settings(deadline=None)
 @given(st.text(), st.text(), st.text())
 def test_every_record_can_be_stored(name: str, version: str, architecture: str) -> None:
     package = make(name, version, architecture=architecture)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schema.dependencies.records import PackageRecord, PackageType
@@ -151,6 +151,7 @@ def test_wanted_files(path: str, wanted: bool) -> None:  # noqa: FBT001 -- a par
     assert wants(path) is wanted
 
 
+@settings(deadline=None)
 @given(st.binary())
 def test_nothing_makes_it_raise(content: bytes) -> None:
     read({f"{SITE}/a.dist-info/METADATA": content, f"{SITE}/b.dist-info/METADATA": b"Name: a\nVersion: 1\n" + content})

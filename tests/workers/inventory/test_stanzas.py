@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.workers.inventory.files import file
@@ -67,12 +67,14 @@ def test_a_database_of_something_else_is_noted() -> None:
     assert notes.lines() == ("db: is not a package database that can be read",)
 
 
+@settings(deadline=None)
 @given(st.binary())
 def test_nothing_makes_it_raise(content: bytes) -> None:
     for stanza in read_stanzas(content, FIELDS):
         assert set(stanza) <= {"name", "version", "classifiers"}
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.dictionaries(st.sampled_from(["Package", "Version"]), st.from_regex(r"[!-~]{1,20}", fullmatch=True)))
 )

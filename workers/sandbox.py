@@ -211,7 +211,8 @@ class _Running:
 
     def _wait(self) -> None:
         if sys.platform == "linux":
-            os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+            with suppress(ChildProcessError):  # in a process that was started to ignore its children
+                os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
         else:
             self._process.wait()
         with self._lock:

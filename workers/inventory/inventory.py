@@ -69,8 +69,9 @@ def take_inventory(merged: MergedImage) -> Inventory:
     if system is not None and system.id in _RPM:
         notes.add(system.name, "RPM packages are not read; only Python and Node packages were looked for")
     packages: dict[tuple[str, str, str, str, str], PackageRecord] = {}
-    for package in _packages(merged.files, system, notes):
-        if len(packages) == MAX_PACKAGES:
+    # One that is listed again counts again: it costs as much.
+    for count, package in enumerate(_packages(merged.files, system, notes)):
+        if count == MAX_PACKAGES:
             raise exceeded("The image has more", MAX_PACKAGES, "packages")
         key = (package.type, package.name, package.version, package.path, package.architecture or "")
         packages.setdefault(key, package)

@@ -2,7 +2,7 @@
 
 Most stand at the root of what a package manager installed: `node_modules/name`, `node_modules/@scope/name`. Others are
 copies inside a package, or software that was put there as a whole (`/opt/yarn-v1.22.22`), and count as well, but not
- those a package brings for its own tests and templates: they are no code that runs, and some bear names of malware.
+those a package brings for its own tests and templates: they are no code that runs, and some bear names of malware.
 """
 
 from __future__ import annotations

@@ -45,7 +45,8 @@ def distribution_package(
     that does not say what it is. `layer` is the file whose layer brought the package, where that is not the database.
     """
     architecture = architecture if architecture and _ARCHITECTURE.fullmatch(architecture) else None
-    qualifiers = {"arch": architecture or "", "distro": f"{system.id}-{system.version}" if system else ""}
+    release = "-".join(filter(None, (system.id, system.version))) if system else ""
+    qualifiers = {"arch": architecture or "", "distro": release}
     return _package(
         kind,
         name,

@@ -9,7 +9,7 @@ from schema.dependencies.records import PackageRecord, PackageType
 from workers.inventory.licenses import spdx_license
 from workers.inventory.notes import Notes
 from workers.inventory.packages import language_package
-from workers.inventory.stanzas import read_stanzas
+from workers.inventory.stanzas import read_head
 from workers.oci.files import ImageFile
 
 ECOSYSTEM = "PyPI"
@@ -82,7 +82,7 @@ def _directory(path: str, kind: str) -> str:
 
 
 def _package(file: ImageFile, notes: Notes) -> PackageRecord | None:
-    metadata = next(read_stanzas(file.content, _FIELDS), {})  # behind the first blank line is the description
+    metadata = read_head(file.content, _FIELDS)
     name, version = (metadata.get(key, "").partition("\n")[0] for key in ("name", "version"))
     return language_package(
         PackageType.PIP,

@@ -6,12 +6,17 @@ Whatever is in them is read as far as it goes: a line that is no field is passed
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 from workers.inventory.notes import Notes
 from workers.oci.files import ImageFile
 
 _VALUE = 8192  # bytes kept of one value, its continuation lines included
+_LINE = 64 * 1024  # bytes of a line that are looked at
+_HEAD = 1024**2  # bytes of a file of headers and text that are looked at for headers
+_EMPTY_LINE = re.compile(rb"^\r?\n", re.MULTILINE)
 
 
 def read_database(
@@ -26,6 +31,13 @@ def read_database(
         notes.add(file.path, "is not a package database that can be read")
 
 
+def read_head(content: bytes, fields: Mapping[bytes, str]) -> dict[str, str]:
+    """The wanted fields above the first empty line. What is below is text for people, whatever it looks like."""
+    head = content[:_HEAD]
+    end = _EMPTY_LINE.search(head)
+    return next(read_stanzas(head[: end.start()] if end else head, fields), {})
+
+
 def read_stanzas(content: bytes, fields: Mapping[bytes, str], *, folded: bool = True) -> Iterator[dict[str, str]]:
     """Each stanza's wanted fields. `fields` maps the name in the file to the key wanted, in lower case when `folded`.
 
@@ -34,7 +46,12 @@ def read_stanzas(content: bytes, fields: Mapping[bytes, str], *, folded: bool = 
     """
     stanza: dict[str, bytes] = {}
     key: str | None = None
-    for line in io.BytesIO(content):  # line by line, because a list of them is many times the size of the file
+    is_cut = False
+    # Line by line, because a list of them is many times the size of the file; and a line may be all of the file.
+    for line in iter(partial(io.BytesIO(content).readline, _LINE), b""):
+        is_rest, is_cut = is_cut, not line.endswith(b"\n")
+        if is_rest:
+            continue
         if line in {b"\n", b"\r\n"}:
             if stanza:
                 yield _decoded(stanza)

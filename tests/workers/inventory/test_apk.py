@@ -86,6 +86,9 @@ def test_the_package_url() -> None:
     packages = read(files({DATABASE: INSTALLED}), system=wolfi)
     assert packages[2].purl == "pkg:apk/wolfi/libcrypto3@3.1.4-r5?arch=x86_64&distro=wolfi-20230201"
     assert packages[2].ecosystem == "Wolfi"
+    rolling = OperatingSystem(id="alpine", name="Alpine", version="", ecosystem=None)
+    packages = read(files({DATABASE: INSTALLED}), system=rolling)
+    assert packages[2].purl == "pkg:apk/alpine/libcrypto3@3.1.4-r5?arch=x86_64&distro=alpine"
 
 
 def test_licences_are_an_expression_or_a_list() -> None:

@@ -12,6 +12,9 @@ from schema.kernel.errors import HarborGuardError
 from workers.runtime import WorkerRuntime
 
 
+CANCEL_AGAIN_SECONDS = 0.1
+
+
 class LeaseLostError(Exception):
     """Another worker holds the job now: nothing this one computed may be stored."""
 
@@ -27,14 +30,21 @@ async def work_under_lease(work: Coroutine[Any, Any, None], lease: Lease, runtim
     try:
         await asyncio.wait({working, keeping}, return_when=asyncio.FIRST_COMPLETED)
         if keeping.done() and not working.done():
-            working.cancel()
-            await asyncio.wait({working})
+            await _stop(working)
             keeping.result()
         await working
     finally:
-        for task in (working, keeping):
-            task.cancel()
-        await asyncio.gather(working, keeping, return_exceptions=True)
+        await _stop(working)
+        await _stop(keeping)
+
+
+async def _stop(task: asyncio.Task[None]) -> None:
+    """Cancels until the task has ended: Python 3.11's wait_for loses a cancellation that meets a result (gh-86296)."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=CANCEL_AGAIN_SECONDS)
+    if not task.cancelled():
+        task.exception()  # seen here, or raised above: never reported as forgotten
 
 
 async def _keep(lease: Lease, runtime: WorkerRuntime) -> None:

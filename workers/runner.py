@@ -41,6 +41,16 @@ class JobRunner:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
+    async def idle(self) -> None:
+        """Returns when nothing is being worked on."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def idle(self) -> None:
+        """Returns when nothing is worked on."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
     async def close(self) -> None:
         """Stops what runs and hands it back."""
         for task in list(self._tasks):

@@ -138,7 +138,7 @@ def _walk(directory: Path) -> Iterator[tuple[Path, int]]:
     """The readable files below a directory with their sizes; links are not followed, hidden names are skipped."""
     with os.scandir(directory) as entries:
         for entry in entries:
-            if entry.name.startswith(".") or entry.is_symlink():
+            if entry.name.startswith("."):
                 continue
             if entry.is_dir(follow_symlinks=False):
                 yield from _walk(Path(entry.path))

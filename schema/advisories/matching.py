@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 from schema.advisories.ecosystems import (
@@ -59,7 +60,7 @@ def covering_ecosystems(ecosystem: str, covered: Collection[str]) -> tuple[str, 
 
 def is_affected(affected: AffectedPackage, version: str) -> bool:
     """Whether an advisory's entry is about the version: listed, or within one of the ranges."""
-    return _Entry.compile(affected).affects(version)
+    return _Entry.compile(affected).affects(_Installed.of(affected.ecosystem, version))
 
 
 def match_packages(packages: Iterable[PackageRecord], advisories: Advisories) -> list[FindingRecord]:
@@ -99,9 +100,23 @@ def _targets(package: PackageRecord) -> tuple[_Target, ...]:
 
 
 # --- Evaluation: the algorithm of the OSV schema, with the events sorted and their versions parsed beforehand.
+# The classes below are made by the hundred thousand and never leave this module: plain slots, no frozen ones.
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
+class _Installed:
+    """A version to be judged, with its keys: it is held against many advisories."""
+
+    text: str
+    key: VersionKey | None
+    semver: VersionKey | None
+
+    @classmethod
+    def of(cls, ecosystem: str, text: str) -> _Installed:
+        return cls(text, version_key(ecosystem, text), semver_key(text))
+
+
+@dataclass(slots=True)
 class _Range:
     semver: bool
     events: tuple[tuple[VersionKey | None, str], ...]  # by version, None is "before any version"
@@ -114,13 +129,13 @@ class _Range:
         limits: list[VersionKey] = []
         unlimited = False
         for kind, text in source.events:
+            key = semver_key(text) if semver else version_key(ecosystem, text)
             if kind == "limit":
-                key = _key(ecosystem, text, semver=semver)
                 unlimited = unlimited or key is None  # "*", or nothing we could hold a version against
                 limits += [key] if key is not None else []
             elif kind == "introduced" and text == "0":
                 events.append((None, kind))
-            elif (key := _key(ecosystem, text, semver=semver)) is not None:
+            elif key is not None:
                 events.append((key, kind))
         # Stable: of two events at one version, the document's order tells which state it ends in.
         events.sort(key=lambda event: (event[0] is not None, event[0] or ()))
@@ -142,105 +157,132 @@ class _Range:
         return vulnerable
 
 
-def _key(ecosystem: str, text: str, *, semver: bool) -> VersionKey | None:
-    return semver_key(text) if semver else version_key(ecosystem, text)
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Entry:
     """An advisory's entry about one package, ready to be asked about many versions."""
 
     ecosystem: str
     ranges: tuple[_Range, ...]
     versions: frozenset[str]
-    fixed: tuple[str, ...]
+    fixes: tuple[tuple[VersionKey, str], ...]  # each fixed version once, ascending
     modular: bool | None  # of an RPM: whether the fix was built in a module stream, None where there is no fix to tell
 
     @classmethod
     def compile(cls, affected: AffectedPackage) -> _Entry:
-        events = [event for source in affected.ranges for event in source.events]
-        fixed = tuple(dict.fromkeys(text for kind, text in events if kind == "fixed"))
+        texts = {text for source in affected.ranges for kind, text in source.events if kind == "fixed"}
         rpm = ecosystem_base(affected.ecosystem) in RPM
         return cls(
             ecosystem=affected.ecosystem,
             ranges=tuple(_Range.compile(affected.ecosystem, source) for source in affected.ranges),
             versions=frozenset(affected.versions),
-            fixed=fixed,
-            modular=any(_MODULE in text for text in fixed) if rpm and fixed else None,
+            fixes=_each_once((version_key(affected.ecosystem, text), text) for text in texts),
+            modular=any(_MODULE in text for text in texts) if rpm and texts else None,
         )
 
-    def affects(self, version: str) -> bool:
-        if version in self.versions:
+    def affects(self, installed: _Installed) -> bool:
+        if installed.text in self.versions:
             return True
-        if self.modular is not None and self.modular != (_MODULE in version):
+        if self.modular is not None and self.modular != (_MODULE in installed.text):
             return False  # a module's builds and the others of a name are numbered independently
         if not self.ranges:
-            return self._lists(version)
+            return self._lists(installed)
         for source in self.ranges:
-            key = _key(self.ecosystem, version, semver=source.semver)
+            key = installed.semver if source.semver else installed.key
             if key is not None and source.includes(key):
                 return True
         return False
 
-    def _lists(self, version: str) -> bool:
+    def _lists(self, installed: _Installed) -> bool:
         """Where the list is all there is, another spelling of a listed version (1.0, 1.0.0) is that version."""
-        key = version_key(self.ecosystem, version)
+        key = installed.key
         return key is not None and any(version_key(self.ecosystem, listed) == key for listed in self.versions)
 
-    def fixes_above(self, version: str) -> Iterator[str]:
-        installed = version_key(self.ecosystem, version)
-        for text in self.fixed:
-            key = version_key(self.ecosystem, text)
-            if installed is not None and key is not None and key > installed:
-                yield text
+    def fixes_above(self, installed: _Installed) -> tuple[tuple[VersionKey, str], ...]:
+        key = installed.key
+        return () if key is None else tuple(fix for fix in self.fixes if fix[0] > key)
 
 
-# --- One flaw: which records are about it, and what they say together.
+def _each_once(fixes: Iterable[tuple[VersionKey | None, str]]) -> tuple[tuple[VersionKey, str], ...]:
+    """Ascending; of two spellings of one version the shorter is kept."""
+    found: dict[VersionKey, str] = {}
+    for key, text in sorted(fixes, key=lambda fix: (len(fix[1]), fix[1])):
+        if key is not None:
+            found.setdefault(key, text)
+    return tuple(sorted(found.items()))
 
 
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """One entry of an advisory, and the installed version to hold against it."""
+# --- One advisory: is the installed version affected?
+
+
+@dataclass(slots=True)
+class _Line:
+    """One entry of an advisory, with what is asked of the advisory again and again."""
 
     record: AdvisoryRecord
     affected: AffectedPackage
     entry: _Entry
-    version: str
+    names: tuple[str, ...]  # of the flaw: the record's id and its aliases
+    cves: tuple[str, ...]
+    flaw: str  # the name of these the flaw goes by
+    pro: bool  # about builds only subscribers of Ubuntu Pro get
 
-
-@dataclass(frozen=True, slots=True)
-class _Hit:
-    """An advisory that is about the installed version. `fixes` are those above it, `entries` what judges a version."""
-
-    record: AdvisoryRecord
-    affected: AffectedPackage
-    entries: tuple[_Entry, ...]
-    fixes: tuple[str, ...]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return _names(self.record)
-
-    @property
-    def cves(self) -> tuple[str, ...]:
-        return _cves(self.record)
+    @classmethod
+    def compile(cls, record: AdvisoryRecord, affected: AffectedPackage) -> _Line:
+        names = (record.id, *record.aliases)
+        return cls(
+            record=record,
+            affected=affected,
+            entry=_Entry.compile(affected),
+            names=names,
+            cves=tuple(dict.fromkeys(filter(is_cve, names))),
+            flaw=min(names, key=_id_order),
+            pro=is_ubuntu_pro(affected.ecosystem),
+        )
 
     @property
     def vectors(self) -> tuple[str, ...]:
         return self.affected.cvss_vectors or self.record.cvss_vectors
 
 
-def _names(record: AdvisoryRecord) -> tuple[str, ...]:
-    return (record.id, *record.aliases)
+_Question: TypeAlias = tuple[_Line, _Installed]
 
 
-def _cves(record: AdvisoryRecord) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(filter(is_cve, _names(record))))
+@dataclass(slots=True)
+class _Hit:
+    """An advisory that is about the installed version: what judged it, and the fixes above that version."""
+
+    line: _Line
+    entries: tuple[_Entry, ...]
+    fixes: tuple[tuple[VersionKey, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Flaw:
-    """A finding without its package."""
+def _judge(questions: Sequence[_Question]) -> _Hit | None:
+    """What one advisory's entries say about a package, None if it's not affected.
+
+    Ubuntu's entry for a release stays open for ever when the fix came only to subscribers; the entry of Ubuntu Pro then
+    tells which builds have the flaw. Its fix is one only for who has such builds already.
+    """
+    if len(questions) == 1 and not questions[0][0].pro:
+        line, installed = questions[0]
+        affected = line.entry.affects(installed)
+        return _Hit(line, (line.entry,), line.entry.fixes_above(installed)) if affected else None
+    judges = [question for question in questions if question[0].pro] or questions
+    first = next((question for question in judges if question[0].entry.affects(question[1])), None)
+    if first is None:
+        return None
+    subscribed = _PRO_BUILD in first[1].text
+    fixes = [
+        fix for line, installed in questions if subscribed or not line.pro for fix in line.entry.fixes_above(installed)
+    ]
+    return _Hit(first[0], tuple(line.entry for line, _ in judges), tuple(fixes))
+
+
+# --- One flaw: which advisories are about it, and what they say together.
+
+
+@dataclass(slots=True)
+class _Statement:
+    """What a finding says of its flaw, whatever the installed version."""
 
     id: str
     aliases: tuple[str, ...]
@@ -248,20 +290,26 @@ class _Flaw:
     severity: Severity
     cvss_score: float | None
     cvss_vectors: tuple[str, ...]
-    fixed_versions: tuple[str, ...]
     title: str
 
+
+@dataclass(slots=True)
+class _Flaw:
+    statement: _Statement
+    fixed_versions: tuple[str, ...]
+
     def of(self, package: PackageRecord) -> FindingRecord:
+        said = self.statement
         return FindingRecord(
-            vulnerability_id=self.id,
-            aliases=self.aliases,
-            advisory_ids=self.advisory_ids,
+            vulnerability_id=said.id,
+            aliases=said.aliases,
+            advisory_ids=said.advisory_ids,
             package=package,
-            severity=self.severity,
-            cvss_score=self.cvss_score,
-            cvss_vectors=self.cvss_vectors,
+            severity=said.severity,
+            cvss_score=said.cvss_score,
+            cvss_vectors=said.cvss_vectors,
             fixed_versions=self.fixed_versions,
-            title=self.title,
+            title=said.title,
         )
 
 
@@ -270,8 +318,9 @@ class _Matcher:
 
     def __init__(self, advisories: Advisories) -> None:
         self._advisories = advisories
-        self._entries: dict[int, _Entry] = {}  # by the identity of the affected package, which `advisories` keeps alive
+        self._lines: dict[LookupKey, tuple[_Line, ...]] = {}
         self._flaws: dict[tuple[_Target, ...], tuple[_Flaw, ...]] = {}
+        self._alone: dict[int, _Statement] = {}  # of flaws only one line is about, by its identity; `_lines` keeps it
 
     def findings(self, package: PackageRecord) -> Iterator[FindingRecord]:
         targets = _targets(package)
@@ -282,98 +331,87 @@ class _Matcher:
 
     def _find(self, targets: tuple[_Target, ...]) -> tuple[_Flaw, ...]:
         hits: list[_Hit] = []
-        cleared: list[AdvisoryRecord] = []
+        cleared: list[_Line] = []
         for questions in self._questions(targets):
             hit = _judge(questions)
             if hit is None:
-                cleared.append(questions[0].record)
+                cleared.append(questions[0][0])
             else:
                 hits.append(hit)
-        return tuple(sorted(_flaws(hits, cleared), key=lambda flaw: _id_order(flaw.id))) if hits else ()
+        return tuple(sorted(self._join(hits, cleared), key=lambda flaw: _id_order(flaw.statement.id))) if hits else ()
 
     def _questions(self, targets: tuple[_Target, ...]) -> Collection[Sequence[_Question]]:
         """What to ask about the package, by advisory."""
-        questions: dict[str, list[_Question]] = defaultdict(list)
+        questions: dict[str, list[_Question]] = {}
         for ecosystem, name, version in targets:
-            for record, affected in self._advisories.get((ecosystem, name), ()):
-                if record.withdrawn is None:
-                    questions[record.id].append(_Question(record, affected, self._entry(affected), version))
+            if lines := self._lines_about((ecosystem, name)):
+                installed = _Installed.of(ecosystem, version)
+                for line in lines:
+                    questions.setdefault(line.record.id, []).append((line, installed))
         return questions.values()
 
-    def _entry(self, affected: AffectedPackage) -> _Entry:
-        entry = self._entries.get(id(affected))
-        if entry is None:
-            entry = self._entries[id(affected)] = _Entry.compile(affected)
-        return entry
+    def _lines_about(self, key: LookupKey) -> tuple[_Line, ...]:
+        lines = self._lines.get(key)
+        if lines is None:
+            filed = self._advisories.get(key, ())
+            lines = tuple(_Line.compile(record, affected) for record, affected in filed if record.withdrawn is None)
+            self._lines[key] = lines
+        return lines
 
+    def _join(self, hits: Sequence[_Hit], cleared: Sequence[_Line]) -> Iterator[_Flaw]:
+        own, bulletins = _by_flaw(hits)
+        for flaw, group in own.items():
+            covering = bulletins.pop(flaw, [])
+            if len(group) == 1 and not covering:
+                yield _Flaw(self._say_alone(flaw, group[0]), _fixed_versions(group))
+            else:
+                yield _Flaw(_say(flaw, group, covering), _fixed_versions([*group, *covering]))
+        if not bulletins:
+            return
+        # A record about one CVE knows better than a bulletin when that one was fixed.
+        known_safe = {line.cves[0] for line in cleared if len(line.cves) == 1}
+        for flaw, covering in bulletins.items():
+            if flaw not in known_safe:
+                yield _Flaw(_say(flaw, [], covering), _fixed_versions(covering))
 
-def _judge(questions: Sequence[_Question]) -> _Hit | None:
-    """What one advisory says about a package, None if it's not affected.
-
-    Ubuntu's entry for a release stays open for ever when the fix came only to subscribers; the entry of Ubuntu Pro then
-    tells which builds have the flaw. Its fix is one only for who has such builds already.
-    """
-    pro = [question for question in questions if is_ubuntu_pro(question.affected.ecosystem)]
-    judges = pro or questions
-    affecting = [question for question in judges if question.entry.affects(question.version)]
-    if not affecting:
-        return None
-    first = affecting[0]
-    subscribed = _PRO_BUILD in first.version
-    fixes = dict.fromkeys(
-        fix
-        for question in questions
-        if subscribed or not is_ubuntu_pro(question.affected.ecosystem)
-        for fix in question.entry.fixes_above(question.version)
-    )
-    return _Hit(first.record, first.affected, tuple(question.entry for question in judges), tuple(fixes))
-
-
-def _flaws(hits: Sequence[_Hit], cleared: Sequence[AdvisoryRecord]) -> Iterator[_Flaw]:
-    own, bulletins = _by_flaw(hits)
-    for flaw, records in own.items():
-        yield _say(flaw, records, bulletins.pop(flaw, []))
-    if not bulletins:
-        return
-    # A record about one CVE knows better than a bulletin when that one was fixed.
-    known_safe = {cves[0] for record in cleared if len(cves := _cves(record)) == 1}
-    for flaw, records in bulletins.items():
-        if flaw not in known_safe:
-            yield _say(flaw, [], records)
+    def _say_alone(self, flaw: str, hit: _Hit) -> _Statement:
+        said = self._alone.get(id(hit.line))
+        if said is None:
+            said = self._alone[id(hit.line)] = _say(flaw, [hit], [])
+        return said
 
 
 def _by_flaw(hits: Sequence[_Hit]) -> tuple[dict[str, list[_Hit]], dict[str, list[_Hit]]]:
-    """(the records about each flaw alone, the bulletins that cover it among others), by the flaw's id.
+    """(the advisories about each flaw alone, the bulletins that cover it among others), by the flaw's id.
 
     A bulletin is filed under the flaw its CVE belongs to, also where that goes by a lower CVE id.
     """
-    single = sorted((hit for hit in hits if len(hit.cves) <= 1), key=lambda hit: _id_order(hit.record.id))
-    own: dict[str, list[_Hit]] = {}
-    flaw_of: dict[str, str] = {}
-    for group in _connected(single):
-        names = {name for hit in group for name in hit.names}
-        flaw = min(names, key=_id_order)
-        own[flaw] = group
-        flaw_of.update(dict.fromkeys(names, flaw))
+    covering = [hit for hit in hits if len(hit.line.cves) > 1]
+    groups = _connected([hit for hit in hits if len(hit.line.cves) <= 1] if covering else hits)
+    own = {min((hit.line.flaw for hit in group), key=_id_order): group for group in groups}
     bulletins: dict[str, list[_Hit]] = defaultdict(list)
-    for hit in hits:
-        if len(hit.cves) > 1:
-            for flaw in dict.fromkeys(flaw_of.get(cve, cve) for cve in hit.cves):
+    if covering:
+        flaw_of = {name: flaw for flaw, group in own.items() for hit in group for name in hit.line.names}
+        for hit in covering:
+            for flaw in dict.fromkeys(flaw_of.get(cve, cve) for cve in hit.line.cves):
                 bulletins[flaw].append(hit)
     return own, bulletins
 
 
 def _connected(hits: Sequence[_Hit]) -> list[list[_Hit]]:
-    """Groups of records that share a name, directly or through others."""
+    """Groups of advisories that share a name, directly or through others."""
+    if len({name for hit in hits for name in hit.line.names}) == sum(len(hit.line.names) for hit in hits):
+        return [[hit] for hit in hits]
     groups: dict[str, list[_Hit]] = {}  # by each of their names; of one group it's one list
     for hit in hits:
-        known = {id(groups[name]): groups[name] for name in hit.names if name in groups}.values()
+        known = {id(groups[name]): groups[name] for name in hit.line.names if name in groups}.values()
         joined = [*(member for group in known for member in group), hit]
-        for name in {name for member in joined for name in member.names}:
-            groups[name] = joined
+        for member in joined:
+            groups.update(dict.fromkeys(member.line.names, joined))
     return list({id(group): group for group in groups.values()}.values())
 
 
+@lru_cache(maxsize=65_536)
 def _id_order(name: str) -> tuple[int, int, int, str]:
     """CVE ids by year and number, then GHSA ids, then all others."""
     if number := cve_number(name):
@@ -381,56 +419,57 @@ def _id_order(name: str) -> tuple[int, int, int, str]:
     return (1 if name.startswith("GHSA-") else 2, 0, 0, name)
 
 
-def _say(flaw: str, own: Sequence[_Hit], bulletins: Sequence[_Hit]) -> _Flaw:
-    deciding = own or bulletins
-    hits = [*own, *bulletins]
+def _say(flaw: str, own: Sequence[_Hit], bulletins: Sequence[_Hit]) -> _Statement:
+    deciding = [hit.line for hit in own or bulletins]
     vectors = _ordered_vectors(deciding)
     score = choose_score(vectors)
-    return _Flaw(
+    return _Statement(
         id=flaw,
-        aliases=tuple(sorted({name for hit in own for name in hit.names} - {flaw}, key=_id_order)),
-        advisory_ids=tuple(sorted({hit.record.id for hit in hits}, key=_id_order)),
+        aliases=tuple(sorted({name for hit in own for name in hit.line.names} - {flaw}, key=_id_order)),
+        advisory_ids=tuple(sorted({hit.line.record.id for hit in [*own, *bulletins]}, key=_id_order)),
         severity=_severity(deciding, score.severity if score else None),
         cvss_score=score.score if score else _score_without_vector(deciding),
         cvss_vectors=vectors,
-        fixed_versions=_fixed_versions(hits),
         title=_title(deciding) or flaw,
     )
 
 
-def _severity(hits: Sequence[_Hit], scored: Severity | None) -> Severity:
-    stated = [hit.affected.severity or hit.record.severity for hit in hits]
-    if scored is not None and not is_distribution(hits[0].affected.ecosystem):
+def _severity(lines: Sequence[_Line], scored: Severity | None) -> Severity:
+    if scored is not None and not is_distribution(lines[0].affected.ecosystem):
         return scored
-    worst = worst_severity(stated)
+    worst = worst_severity(line.affected.severity or line.record.severity for line in lines)
     return scored if worst is Severity.UNKNOWN and scored is not None else worst
 
 
-def _score_without_vector(hits: Iterable[_Hit]) -> float | None:
-    return max((hit.record.cvss_score for hit in hits if hit.record.cvss_score is not None), default=None)
+def _score_without_vector(lines: Iterable[_Line]) -> float | None:
+    return max((line.record.cvss_score for line in lines if line.record.cvss_score is not None), default=None)
 
 
-def _ordered_vectors(hits: Iterable[_Hit]) -> tuple[str, ...]:
+def _ordered_vectors(lines: Iterable[_Line]) -> tuple[str, ...]:
     """Each vector once, newest CVSS version first."""
-    scores = {score for hit in hits for vector in hit.vectors if (score := score_vector(vector))}
+    scores = {score for line in lines for vector in line.vectors if (score := score_vector(vector))}
     return tuple(
         score.vector for score in sorted(scores, key=lambda score: (score.version, score.vector), reverse=True)
     )
 
 
-def _fixed_versions(hits: Sequence[_Hit]) -> tuple[str, ...]:
-    ecosystem = hits[0].affected.ecosystem
-    by_key: dict[VersionKey | None, str] = {}
-    # Of two spellings of one version the shorter is kept.
-    for fix in sorted({fix for hit in hits for fix in hit.fixes}, key=lambda fix: (len(fix), fix)):
-        by_key.setdefault(version_key(ecosystem, fix), fix)
-    ordered = [fix for _, fix in sorted(by_key.items(), key=lambda item: item[0] or ())]
-    sound = [fix for fix in ordered if not any(entry.affects(fix) for hit in hits for entry in hit.entries)]
-    return tuple(sound or ordered)
-
-
-def _title(hits: Iterable[_Hit]) -> str:
+def _title(lines: Iterable[_Line]) -> str:
     """GitHub's summaries are written as titles; others are often the first sentence of a description."""
-    titled = [hit.record for hit in hits if hit.record.summary]
+    titled = [line.record for line in lines if line.record.summary]
     titled.sort(key=lambda record: (not record.id.startswith("GHSA-"), _id_order(record.id)))
     return titled[0].summary if titled else ""
+
+
+def _fixed_versions(hits: Sequence[_Hit]) -> tuple[str, ...]:
+    fixes = hits[0].fixes if len(hits) == 1 else tuple(fix for hit in hits for fix in hit.fixes)
+    entries = [entry for hit in hits for entry in hit.entries]
+    if len(entries) == 1 and len(entries[0].ranges) == 1:
+        return tuple(text for _, text in fixes)  # what one range calls fixed, it calls fixed
+    ordered = [text for _, text in _each_once(fixes)]
+    ecosystem = hits[0].line.affected.ecosystem
+    sound = []
+    for text in ordered:
+        fix = _Installed.of(ecosystem, text)
+        if not any(entry.affects(fix) for entry in entries):
+            sound.append(text)
+    return tuple(sound or ordered)

@@ -20,7 +20,7 @@ VersionKey: TypeAlias = tuple[Any, ...]  # ints, strings and tuples of them, pla
 _Scheme: TypeAlias = Callable[[str], "VersionKey | None"]
 
 MAX_LENGTH = 500  # characters; a longer text is no version, and Python refuses to read numbers of 4,300 digits
-_CACHED = 65_536  # about 25 MB of keys when full
+_CACHED = 65_536  # keys, about 25 MB when full
 
 _DIGIT = re.compile(r"[0-9]")
 
@@ -349,12 +349,6 @@ _SCHEMES: dict[str, _Scheme] = {
 
 
 @lru_cache(maxsize=_CACHED)
-def _cached_key(scheme: _Scheme, text: str) -> VersionKey | None:
-    if len(text) > MAX_LENGTH or not _DIGIT.search(text):
-        return None
-    return scheme(text.strip())
-
-
 def version_key(ecosystem: str, text: str) -> VersionKey | None:
     """The sort key of a version in its ecosystem ("Debian:12", "PyPI"). Compare it with keys of the same ecosystem only.
 
@@ -362,12 +356,19 @@ def version_key(ecosystem: str, text: str) -> VersionKey | None:
     one of more than 500 characters, or one the ecosystem itself does not order.
     """
     scheme = _SCHEMES.get(ecosystem_base(ecosystem))
-    return None if scheme is None else _cached_key(scheme, text)
+    return None if scheme is None else _key(scheme, text)
 
 
+@lru_cache(maxsize=_CACHED)
 def semver_key(text: str) -> VersionKey | None:
     """The key by Semantic Versioning 2.0, which OSV ranges of type SEMVER use in any ecosystem."""
-    return _cached_key(_semver_key, text)
+    return _key(_semver_key, text)
+
+
+def _key(scheme: _Scheme, text: str) -> VersionKey | None:
+    if len(text) > MAX_LENGTH or not _DIGIT.search(text):
+        return None
+    return scheme(text.strip())
 
 
 def compare(ecosystem: str, left: str, right: str) -> int:

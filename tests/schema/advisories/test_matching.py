@@ -322,6 +322,11 @@ def test_fixes_are_those_above_the_installed_version_lowest_first() -> None:
     assert one(record, version="1.1").fixed_versions == ("1.5", "2.9", "3.10")
 
 
+def test_the_installed_version_is_no_fix_of_itself() -> None:
+    record = advisory("GHSA-a", entry("PyPI", "thing", ("introduced", "0"), ("fixed", "1.0"), versions=["1.0"]))
+    assert one(record, version="1.0").fixed_versions == ()
+
+
 def test_a_fix_another_record_calls_affected_is_left_out() -> None:
     def disagreeing(*fixes: str) -> tuple[str, ...]:
         records = [

@@ -30,6 +30,7 @@ async def fetch_image(scan: Scan, runtime: WorkerRuntime, destination: Path) -> 
         platform=scan.platform,
         limits=runtime.limits.image,
         sandbox=runtime.limits.analysis,
+        reference=scan.reference,
     )
 
 

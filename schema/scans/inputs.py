@@ -22,7 +22,7 @@ class TriggerScanInput:
     )
     platform: str | None = constrained(
         Constraint(pattern=r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?", hint="must look like linux/amd64 or linux/arm64/v8"),
-        description="Which platform of a multi-platform image; default linux/amd64.",
+        description="Which platform of a multi-platform image; default linux/amd64, or the only one there is.",
         default=None,
     )
     priority: int | None = constrained(

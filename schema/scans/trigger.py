@@ -20,8 +20,6 @@ from schema.scans import lifecycle, repository
 from schema.scans.inputs import TriggerScanInput
 from schema.scans.models import ACTIVE, Engine, EngineRunStatus, ScanOrigin, ScanPhase, ScanStatus, SourceKind
 
-DEFAULT_PLATFORM = "linux/amd64"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanRequest:
@@ -71,7 +69,7 @@ async def queue_scan(
             "tag_id": tag_id,
             "reference": str(reference),
             "digest": reference.digest,
-            "platform": request.platform or DEFAULT_PLATFORM,
+            "platform": request.platform,
             "scanners": [engine.value for engine in scanners],
             "origin": ScanOrigin.CLOUD,
             "source_kind": kind,

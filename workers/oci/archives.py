@@ -330,14 +330,15 @@ def _choose(listed: list[_Candidate], reference: str | None) -> list[_Candidate]
     if not listed:
         raise ScanFailure(FailureCode.IMAGE_NOT_FOUND, "The archive holds no image")
     chosen = listed
-    if reference is not None:
+    several = len({each.identity for each in listed}) > 1 and len({each.names for each in listed}) > 1
+    if several and reference is not None:
         wanted = _canonical(reference)
         chosen = [each for each in listed if any(_canonical(name) == wanted for name in each.names)]
         if not chosen:
             raise ScanFailure(
                 FailureCode.IMAGE_NOT_FOUND, f"The archive holds no image of that name, but {_name_list(listed)}"
             )
-    elif len({each.identity for each in listed}) > 1 and len({each.names for each in listed}) > 1:
+    elif several:
         raise _ambiguous(listed)
     return chosen
 

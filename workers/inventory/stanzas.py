@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator, Mapping
-from functools import partial
 
 from workers.inventory.notes import Notes
 from workers.oci.files import ImageFile
@@ -46,12 +45,8 @@ def read_stanzas(content: bytes, fields: Mapping[bytes, str], *, folded: bool = 
     """
     stanza: dict[str, bytes] = {}
     key: str | None = None
-    is_cut = False
-    # Line by line, because a list of them is many times the size of the file; and a line may be all of the file.
-    for line in iter(partial(io.BytesIO(content).readline, _LINE), b""):
-        is_rest, is_cut = is_cut, not line.endswith(b"\n")
-        if is_rest:
-            continue
+    for whole in io.BytesIO(content):  # line by line, because a list of them is many times the size of the file
+        line = whole[:_LINE]  # which may be all of the file, and is copied by what comes next
         if line in {b"\n", b"\r\n"}:
             if stanza:
                 yield _decoded(stanza)

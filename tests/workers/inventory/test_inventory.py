@@ -198,6 +198,13 @@ def test_too_many_packages_are_no_inventory(monkeypatch: pytest.MonkeyPatch) -> 
     assert caught.value.code is FailureCode.LIMIT_EXCEEDED
 
 
+def test_a_package_listed_without_end_is_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inventory, "MAX_PACKAGES", 2)
+    with pytest.raises(ScanFailure) as caught:
+        take_inventory(MergedImage(files=files({STATUS: b"\n".join([status(a="1")] * 3)}), layers=()))
+    assert caught.value.code is FailureCode.LIMIT_EXCEEDED
+
+
 @pytest.mark.parametrize("path", WANTED)
 def test_wanted_files(path: str) -> None:
     assert wanted(path)

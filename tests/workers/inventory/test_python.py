@@ -117,6 +117,22 @@ def test_a_whole_licence_text_is_no_licence_name() -> None:
     assert licences(f"License: {'Permission is hereby granted ' * 10}") == ()
 
 
+def test_a_description_is_never_read_as_fields() -> None:
+    honest = "Metadata-Version: 2.1\nName: a\nVersion: 1\n\nName: b\nVersion: 2\nLicense: MIT\n\nName: c\nVersion: 3\n"
+    headless = "Metadata-Version: 2.1\n\nName: d\nVersion: 4\n"
+    notes = Notes()
+    [package] = read(
+        {
+            f"{SITE}/a-1.dist-info/METADATA": honest,
+            f"{SITE}/d-4.dist-info/METADATA": headless,
+            f"{SITE}/e-5.egg-info": f"\n{honest}",
+        },
+        notes,
+    )
+    assert (package.name, package.version, package.licenses) == ("a", "1", ())
+    assert len(notes.lines()) == 2
+
+
 def test_a_malformed_file_costs_only_itself() -> None:
     notes = Notes()
     packages = read(

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import tracemalloc
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.workers.inventory.files import file
 from workers.inventory.notes import Notes
-from workers.inventory.stanzas import read_database, read_stanzas
+from workers.inventory.stanzas import read_database, read_head, read_stanzas
 
 FIELDS = {b"package": "name", b"version": "version", b"classifier": "classifiers"}
 
@@ -58,6 +61,54 @@ def test_values_are_cut_and_broken_text_is_marked() -> None:
     assert len(stanza["name"]) == 8192
     assert stanza["version"] == "\N{REPLACEMENT CHARACTER}1"
     assert len(stanza["classifiers"]) == 8192
+
+
+def test_a_line_as_long_as_a_file_costs_a_fraction_of_it() -> None:
+    size = 20 * 1024**2
+    content = b"Package: " + b"x" * size + b"\nVersion: 1\n\n" + b"y" * size + b": z\n\nPackage: b\n"
+    tracemalloc.start()
+    try:
+        stanzas = list(read_stanzas(content, FIELDS))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert [(len(stanza["name"]), stanza.get("version")) for stanza in stanzas] == [(8192, "1"), (1, None)]
+    # The line itself, and the next one while its name is still bound. Every further copy would be one more.
+    assert peak < 2.5 * size
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_head_ends_at_the_first_empty_line(end: str) -> None:
+    lines = [
+        "Package: a",
+        "Classifier: one",
+        "\ttwo",
+        "Version: 1",
+        "",
+        "Package: text",
+        "Version: 2",
+        "",
+        "Package: b",
+    ]
+    head = read_head(end.join(lines).encode(), FIELDS)
+    assert head == {"name": "a", "version": "1", "classifiers": "one\ntwo"}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\n", "Format: 1\n\nPackage: a\nVersion: 1\n", "\r\nPackage: a\n", "\n\nPackage: a"]
+)
+def test_text_below_a_head_without_fields_is_not_taken_for_one(text: str) -> None:
+    assert read_head(text.encode(), FIELDS) == {}
+
+
+def test_a_head_without_end_is_cut() -> None:
+    assert read_head(b"Package: a\n" + b"Summary: b\n" * 200_000 + b"Version: 1\n", FIELDS) == {"name": "a"}
+
+
+@settings(deadline=None)
+@given(st.binary(), st.binary())
+def test_nothing_below_the_empty_line_changes_a_head(head: bytes, text: bytes) -> None:
+    assert read_head(head + b"\n\n" + text, FIELDS) == read_head(head + b"\n\n", FIELDS)
 
 
 def test_a_database_of_something_else_is_noted() -> None:

@@ -15,7 +15,7 @@ depends_on = None
 def upgrade() -> None:
     op.create_table(
         "advisory_ecosystems",
-        sa.Column("ecosystem", sa.String(length=60), nullable=False),
+        sa.Column("ecosystem", sa.String(length=100), nullable=False),
         sa.Column("advisories", sa.Integer(), nullable=False),
         sa.Column("database_date", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
@@ -253,7 +253,7 @@ def upgrade() -> None:
         "advisory_packages",
         sa.Column("advisory_id", sa.String(length=None), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
-        sa.Column("ecosystem", sa.String(length=60), nullable=False),
+        sa.Column("ecosystem", sa.String(length=100), nullable=False),
         sa.Column("name", sa.String(length=300), nullable=False),
         sa.Column("ranges", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
         sa.Column("versions", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
@@ -559,7 +559,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String(length=300), nullable=False),
         sa.Column("version", sa.String(length=300), nullable=False),
         sa.Column("type", sa.String(length=32), nullable=False),
-        sa.Column("ecosystem", sa.String(length=60), nullable=True),
+        sa.Column("ecosystem", sa.String(length=100), nullable=True),
         sa.Column("source_name", sa.String(length=300), nullable=False),
         sa.Column("source_version", sa.String(length=300), nullable=False),
         sa.Column("purl", sa.String(length=1000), nullable=False),

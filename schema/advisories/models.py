@@ -34,7 +34,7 @@ class AdvisoryEcosystem(Table, table=True):
 
     __tablename__ = "advisory_ecosystems"
 
-    ecosystem: str = Field(primary_key=True, max_length=60)
+    ecosystem: str = Field(primary_key=True, max_length=100)
     advisories: int
     database_date: datetime = time_field()  # the newest `modified` among them
     updated_at: datetime = time_field()
@@ -67,7 +67,7 @@ class AdvisoryPackage(Table, table=True):
 
     advisory_id: str = Field(primary_key=True, foreign_key="advisories.id", ondelete="CASCADE")
     position: int = Field(primary_key=True)
-    ecosystem: str = Field(max_length=60)
+    ecosystem: str = Field(max_length=100)
     name: str = Field(max_length=300)
     ranges: list[Any] = json_field(nullable=False)
     versions: list[str] = json_field(nullable=False)

@@ -20,7 +20,7 @@ class Package(TenantTable, table=True):
     name: str = Field(max_length=300)
     version: str = Field(max_length=300)
     type: PackageType = enum_field(PackageType, nullable=False)
-    ecosystem: str | None = Field(default=None, max_length=60)
+    ecosystem: str | None = Field(default=None, max_length=100)
     source_name: str = Field(max_length=300)
     source_version: str = Field(max_length=300)
     purl: str = Field(max_length=1000)

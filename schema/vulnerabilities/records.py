@@ -9,7 +9,7 @@ from schema.dependencies.records import PackageRecord
 
 
 class Severity(StrEnum):
-    """Ordered by `severity_rank` in rules.py; UNKNOWN is a statement of its own, never LOW."""
+    """Ordered by `severity_rank` in severity.py; UNKNOWN is a statement of its own, never LOW."""
 
     CRITICAL = "CRITICAL"
     HIGH = "HIGH"

@@ -16,9 +16,9 @@ from schema.kernel.pagination import Page, page_request
 from schema.kernel.scalars import Long
 from schema.scans import repository
 from schema.scans.enums import Engine, EngineRunStatus, FailureCode, ScanOrigin, ScanPhase, ScanStatus
-from schema.vulnerabilities.enums import Grade, PackageType, Severity, TriageStatus
+from schema.vulnerabilities.enums import Grade, PackageType, Severity
 from schema.vulnerabilities.repository import list_findings
-from schema.vulnerabilities.types import SeverityCounts, VulnerablePackage
+from schema.vulnerabilities.types import Flaw, SeverityCounts, flaw_fields
 
 
 @strawberry.enum(description="Status filter; PENDING means QUEUED and COMPLETED means COMPLETE.")
@@ -80,22 +80,10 @@ class EngineOutput:
     content: str = strawberry.field(description="The output.")
 
 
-@strawberry.type(description="A vulnerability as one scan saw it.")
-class Finding:
+@strawberry.type(description="A vulnerability as one scan saw it; `sources` are those of this scan.")
+class Finding(Flaw):
     id: strawberry.ID = strawberry.field(description="`fnd-…`.")
     vulnerability_id: strawberry.ID = strawberry.field(description="The vulnerability it is a sighting of.")
-    cve_id: str = strawberry.field(description="The flaw's id.")
-    aliases: list[str] = strawberry.field(description="Its other ids.")
-    title: str = strawberry.field(description="One line on what it is.")
-    severity: Severity = strawberry.field(description="Severity.")
-    cvss: float | None = strawberry.field(description="CVSS base score, 0.0-10.0.")
-    cvss_vectors: list[str] = strawberry.field(description="CVSS vectors.")
-    package: VulnerablePackage = strawberry.field(description="Where the flaw is.")
-    fixed_versions: list[str] = strawberry.field(description="Versions that fix it, nearest first.")
-    fixable: bool = strawberry.field(description="Whether a fixed version exists.")
-    status: TriageStatus = strawberry.field(description="Triage status of the vulnerability.")
-    sources: list[str] = strawberry.field(description="Providers that reported it in this scan, each once.")
-    agreement: int = strawberry.field(description="How many distinct providers reported it.")
     engines: list[str] = strawberry.field(description="Requested engines those providers answered for.")
     path: str = strawberry.field(description="File in the image that proves the package.")
     layer_digest: str = strawberry.field(description="Diff id of the layer that put it there.")
@@ -104,20 +92,9 @@ class Finding:
     @classmethod
     def from_row(cls, row: Any) -> Finding:
         return cls(
+            **flaw_fields(row),
             id=strawberry.ID(row.id),
             vulnerability_id=strawberry.ID(row.vulnerability_id),
-            cve_id=row.cve_id,
-            aliases=row.aliases,
-            title=row.title,
-            severity=row.severity,
-            cvss=row.cvss,
-            cvss_vectors=row.cvss_vectors,
-            package=VulnerablePackage(name=row.package_name, version=row.package_version, type=row.package_type),
-            fixed_versions=row.fixed_versions,
-            fixable=row.fixable,
-            status=row.status,
-            sources=row.sources,
-            agreement=len(row.sources),
             engines=row.engines,
             path=row.path,
             layer_digest=row.layer_digest,

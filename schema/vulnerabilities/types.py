@@ -54,9 +54,10 @@ class VulnerablePackage:
     type: PackageType = strawberry.field(description="Kind of package.")
 
 
-@strawberry.type(description="One flaw in one version of one package of one image, whatever number of scans saw it.")
-class Vulnerability:
-    id: strawberry.ID = strawberry.field(description="`vuln-…`.")
+@strawberry.type
+class Flaw:
+    """What a vulnerability and a sighting of it by one scan both say. Not a type of its own in the schema."""
+
     cve_id: str = strawberry.field(description="The flaw's id: a CVE id where it has one, else the advisory's.")
     aliases: list[str] = strawberry.field(description="All its other ids (GHSA, PYSEC, distribution ids).")
     title: str = strawberry.field(description="One line on what it is.")
@@ -66,9 +67,31 @@ class Vulnerability:
     package: VulnerablePackage = strawberry.field(description="Where the flaw is.")
     fixed_versions: list[str] = strawberry.field(description="Versions that fix it, nearest first.")
     fixable: bool = strawberry.field(description="Whether a fixed version exists.")
-    status: TriageStatus = strawberry.field(description="Triage status.")
+    status: TriageStatus = strawberry.field(description="Triage status of the vulnerability.")
     sources: list[str] = strawberry.field(description="Providers that reported it, each once.")
     agreement: int = strawberry.field(description="How many distinct providers reported it.")
+
+
+def flaw_fields(row: Any) -> dict[str, Any]:
+    return {
+        "cve_id": row.cve_id,
+        "aliases": row.aliases,
+        "title": row.title,
+        "severity": row.severity,
+        "cvss": row.cvss,
+        "cvss_vectors": row.cvss_vectors,
+        "package": VulnerablePackage(name=row.package_name, version=row.package_version, type=row.package_type),
+        "fixed_versions": row.fixed_versions,
+        "fixable": row.fixable,
+        "status": row.status,
+        "sources": row.sources,
+        "agreement": len(row.sources),
+    }
+
+
+@strawberry.type(description="One flaw in one version of one package of one image, whatever number of scans saw it.")
+class Vulnerability(Flaw):
+    id: strawberry.ID = strawberry.field(description="`vuln-…`.")
     image_id: strawberry.ID = strawberry.field(description="The image it is in.")
     image: str = strawberry.field(description="Name of that image.")
     detected_at: datetime = strawberry.field(description="When a scan first saw it.")
@@ -77,26 +100,19 @@ class Vulnerability:
 
     @classmethod
     def from_row(cls, row: Any) -> Vulnerability:
-        return cls(
-            id=strawberry.ID(row.id),
-            cve_id=row.cve_id,
-            aliases=row.aliases,
-            title=row.title,
-            severity=row.severity,
-            cvss=row.cvss,
-            cvss_vectors=row.cvss_vectors,
-            package=VulnerablePackage(name=row.package_name, version=row.package_version, type=row.package_type),
-            fixed_versions=row.fixed_versions,
-            fixable=row.fixable,
-            status=row.status,
-            sources=row.sources,
-            agreement=len(row.sources),
-            image_id=strawberry.ID(row.image_id),
-            image=row.image,
-            detected_at=row.detected_at,
-            last_seen_at=row.last_seen_at,
-            remediated_at=row.remediated_at,
-        )
+        return cls(**vulnerability_fields(row))
+
+
+def vulnerability_fields(row: Any) -> dict[str, Any]:
+    return {
+        **flaw_fields(row),
+        "id": strawberry.ID(row.id),
+        "image_id": strawberry.ID(row.image_id),
+        "image": row.image,
+        "detected_at": row.detected_at,
+        "last_seen_at": row.last_seen_at,
+        "remediated_at": row.remediated_at,
+    }
 
 
 @strawberry.type(description="A page of vulnerabilities.")
@@ -138,9 +154,8 @@ class VulnerabilityDetail(Vulnerability):
 
     @classmethod
     def of(cls, row: Any, advisories: Sequence[Any], sightings: Sequence[Any]) -> VulnerabilityDetail:
-        base = Vulnerability.from_row(row)
         return cls(
-            **{field.python_name: getattr(base, field.python_name) for field in _fields(Vulnerability)},
+            **vulnerability_fields(row),
             advisories=[
                 AdvisoryText(
                     id=advisory.id,
@@ -166,7 +181,3 @@ class VulnerabilityDetail(Vulnerability):
                 for seen in sightings
             ],
         )
-
-
-def _fields(kind: type[Any]) -> Sequence[Any]:
-    return kind.__strawberry_definition__.fields  # type: ignore[no-any-return]

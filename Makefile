@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo serve test lint format bench lock graphiql clean
+.PHONY: help install demo serve test lint format bench docs lock graphiql clean
 
 help: ## List what this file can do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ format: $(DEVELOPMENT) ## Format the code and mend what ruff can mend safely
 
 bench: $(DEVELOPMENT) ## Measure the hot paths
 	$(BIN)/python -m bench $(ARGS)
+
+docs: $(DEVELOPMENT) ## Write the reference pages in docs/reference anew from the code
+	$(BIN)/python -m docs.generate
 
 # The runtime lock is held to the versions of the development lock, so that what is tested is what runs.
 # Pins stay as they are where they can; to raise them: make lock ARGS=--upgrade

@@ -1,0 +1,180 @@
+"""`python -m docs.generate` writes the reference pages from the code; a test fails while one of them is stale."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from graphql import GraphQLSchema
+from pydantic.fields import FieldInfo
+from typer import Context
+from typer.cli import get_docs_for_click
+from typer.main import get_command
+
+from app.cli import cli
+from app.settings import GIB, MIB, Settings
+from compat_rest.endpoints import Endpoint, read_documents
+from compat_rest.routes import ROUTES, Envelope
+from schema.build import build_schema
+from schema.kernel.operations import Policy
+from schema.kernel.principal import ROLE_LEVEL, ROLE_MATRIX, Role, holds, lowest_role, permissions_of
+
+REFERENCE = Path(__file__).parent / "reference"
+_NOTE = "<!-- Written by `make docs` from {source}. Do not edit. -->\n\n"
+_ANSWERS = {Envelope.FILE: "a download", Envelope.EVENTS: "server-sent events", Envelope.EMPTY: "nothing"}
+
+
+def configuration() -> str:
+    """Every setting: its environment variable, type, default and description."""
+    intro = (
+        "Settings come from environment variables, else from `harborguard.toml` in the working directory, else from the\n"
+        "defaults. In the file a name is written in lower case and without the prefix: `HARBORGUARD_PORT=9000` is\n"
+        "`port = 9000`. An unknown name in the file and a value that does not fit stop the process with exit code 2 and\n"
+        "the name of the setting. Lists are written with commas in a variable.\n\n"
+    )
+    rows = [
+        (f"`HARBORGUARD_{name.upper()}`", _kind(field), _default(field), field.description or "")
+        for name, field in Settings.model_fields.items()
+    ]
+    return f"# Configuration\n\n{intro}{_table(('Variable', 'Type', 'Default', 'Meaning'), rows)}"
+
+
+def _kind(field: FieldInfo) -> str:
+    annotation: Any = field.annotation
+    names = {"bool": "true or false", "int": "whole number", "float": "number"}
+    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
+        return " or ".join(f"`{member.value}`" for member in annotation)
+    return names.get(getattr(annotation, "__name__", ""), "networks" if "Network" in str(annotation) else "text")
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.default
+    if value is None or value in ("", ()):
+        return "-"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, int) and value >= MIB:
+        return f"`{value}` ({value // GIB} GiB)" if value % GIB == 0 else f"`{value}` ({value // MIB} MiB)"
+    return f"`{value}`"
+
+
+def commands() -> str:
+    """Every command of `harborguard`, as its own `--help` says it."""
+    command = get_command(cli)
+    text: str = get_docs_for_click(obj=command, ctx=Context(command), name="harborguard", title="Command line")
+    return text.replace("```console", "```text").strip() + "\n"
+
+
+def schema_language() -> str:
+    return build_schema()[0].as_str() + "\n"
+
+
+def routes() -> str:
+    """Every route of the REST table with what it demands."""
+    intro = (
+        "Each route is one named GraphQL operation in `compat_rest/operations/`. The conventions they share are in\n"
+        "[REST](../rest.md), the errors in [errors](errors). Every call also counts against the general budget\n"
+        "(`HARBORGUARD_RATE_LIMIT_PER_MINUTE`); a family in the last column has a budget of its own on top.\n\n"
+        "`POST` routes marked with * honour `Idempotency-Key`. Outside the table: `GET /api/health`, `GET /api/ready`,\n"
+        "`GET /metrics`, `GET /schema.graphql` and `/graphql`.\n"
+    )
+    graphql: GraphQLSchema = build_schema()[0]._schema  # noqa: SLF001 -- strawberry has no public name for it
+    documents = read_documents()
+    endpoints = [Endpoint.bind(route, graphql, documents) for route in ROUTES]
+    header = ("Route", "Operation", "Permission", "Lowest role", "Success", "Budget")
+    sections = []
+    for tag in dict.fromkeys(route.tag for route in ROUTES):
+        mine = [endpoint for endpoint in endpoints if endpoint.route.tag == tag]
+        rows = [_route_row(endpoint) for endpoint in mine]
+        sections.append(f"## {tag}\n\n{_table(header, rows)}{_parameters(mine)}")
+    return f"# REST routes\n\n{intro}\n" + "\n".join(sections)
+
+
+def _route_row(endpoint: Endpoint) -> tuple[str, ...]:
+    route, policy = endpoint.route, endpoint.operation.policy
+    status = 204 if route.envelope is Envelope.EMPTY else route.status
+    answer = _ANSWERS.get(route.envelope, "")
+    budget = policy.budget
+    return (
+        f"`{route.method} {route.path}`{' *' if route.creates else ''}",
+        f"`{route.operation}`",
+        f"`{policy.permission}`" if policy.permission else "-",
+        _role(policy),
+        f"{status} {answer}".strip(),
+        "" if budget is None else f"`{budget.family}`: {budget.requests} in {budget.seconds} s",
+    )
+
+
+def _role(policy: Policy) -> str:
+    if policy.public:
+        return "anybody"
+    role = lowest_role(policy.permission) if policy.permission else None
+    return "any" if role is None else role.value
+
+
+def _parameters(endpoints: Sequence[Endpoint]) -> str:
+    lines = [
+        f"- `{endpoint.route.method} {endpoint.route.path}`: {', '.join(_parameter(each) for each in parameters)}\n"
+        for endpoint in endpoints
+        if (parameters := endpoint.query_parameters)
+    ]
+    return f"\nQuery parameters:\n\n{''.join(lines)}" if lines else ""
+
+
+def _parameter(parameter: Any) -> str:
+    kind = f"{parameter.leaf.name}{', several with commas' if parameter.is_list else ''}"
+    return f"`{parameter.name}` ({kind}{', required' if parameter.required else ''})"
+
+
+def roles() -> str:
+    """Which role holds which permission."""
+    intro = (
+        "A role carries permissions, `<domain>:<action>`; permissions decide, not the level. `admin` of a domain holds every\n"
+        "action of it. A role can only be granted by a role of at least the same level. A personal access token may hold\n"
+        "fewer permissions than its owner's role; a key that is bound to a registry holds none of these.\n\n"
+        "Some domains have no operation yet; their permissions are already fixed.\n\n"
+    )
+    ordered = sorted(Role, key=ROLE_LEVEL.__getitem__, reverse=True)
+    levels = _table(("Role", "Level"), [(role.value, str(ROLE_LEVEL[role])) for role in ordered])
+    domains = []
+    for domain in ROLE_MATRIX:
+        permissions = sorted({each for role in Role for each in permissions_of(role) if each.startswith(f"{domain}:")})
+        rows = [
+            (f"`{permission}`", *("yes" if holds(role, permission) else "" for role in ordered))
+            for permission in permissions
+        ]
+        domains += rows
+    return f"# Roles and permissions\n\n{intro}{levels}\n{_table(('Permission', *(role.value for role in ordered)), domains)}"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |\n" for line in lines)
+
+
+# File name below docs/reference: what writes it, and from what.
+PAGES: dict[str, tuple[Callable[[], str], str]] = {
+    "configuration.md": (configuration, "`app/settings.py`"),
+    "cli.md": (commands, "`app/cli.py`"),
+    "schema.graphql": (schema_language, "the schema"),
+    "routes.md": (routes, "`compat_rest/routes.py`"),
+    "roles.md": (roles, "`schema/kernel/principal.py`"),
+}
+
+
+def page(name: str) -> str:
+    """The whole text of a reference page."""
+    write, source = PAGES[name]
+    return (_NOTE.format(source=source) if name.endswith(".md") else "") + write()
+
+
+def main() -> None:
+    REFERENCE.mkdir(exist_ok=True)
+    for name in PAGES:
+        (REFERENCE / name).write_text(page(name))
+
+
+if __name__ == "__main__":
+    main()

@@ -32,6 +32,7 @@ from workers.oci.manifests import (
     parse_json,
     platform_not_found,
     platform_of,
+    storable,
     text_values,
 )
 
@@ -334,15 +335,15 @@ def _check_digest(digest: str) -> tuple[str, str]:
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+    return storable(value) if isinstance(value, str) else ""
 
 
 def _texts(value: object) -> list[str]:
     """The texts of a list, shortened; a command may also stand as one text."""
     if isinstance(value, str):
-        return [value[:_SUMMARY_TEXT]]
+        return [storable(value[:_SUMMARY_TEXT])]
     listed = value if isinstance(value, list) else []
-    return [each[:_SUMMARY_TEXT] for each in listed if isinstance(each, str)][:_SUMMARY_ENTRIES]
+    return [storable(each[:_SUMMARY_TEXT]) for each in listed if isinstance(each, str)][:_SUMMARY_ENTRIES]
 
 
 def _object(value: object) -> dict[str, Any]:

@@ -342,7 +342,14 @@ def expect_list(value: object, subject: str) -> list[Any]:
 
 def text_values(value: object) -> dict[str, str]:
     """The entries of an annotation or label map that are text; anything else says nothing."""
-    return {key: each for key, each in value.items() if isinstance(each, str)} if isinstance(value, dict) else {}
+    if not isinstance(value, dict):
+        return {}
+    return {storable(key): storable(each) for key, each in value.items() if isinstance(each, str)}
+
+
+def storable(text: str) -> str:
+    """JSON may hold a NUL, text in PostgreSQL may not."""
+    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
 def invalid_image(problem: str) -> ScanFailure:

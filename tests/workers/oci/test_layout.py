@@ -251,3 +251,15 @@ class TestReading:
         found = read_image(write_layout(tmp_path, built), LIMITS)
         assert encode(dict(found.config)) == built.config
         assert found.media_type == built.media_type
+
+
+def test_what_an_image_says_can_be_stored(tmp_path: Path) -> None:
+    """PostgreSQL takes no NUL in text, and JSON may hold one."""
+    built = image(
+        layer({"a": b""}, created_by="RUN \x00"),
+        config={"User": "a\x00b", "Cmd": ["\x00"], "Env": ["A\x00=1"], "Labels": {"k\x00": "v\x00"}},
+    )
+    read = read_image(write_layout(tmp_path / "layout", built), LIMITS)
+    assert read.layers[0].created_by == "RUN \N{REPLACEMENT CHARACTER}"
+    assert "\\u0000" not in json.dumps(read.summary)
+    assert read.summary["user"] == "a\N{REPLACEMENT CHARACTER}b"

@@ -62,5 +62,5 @@ def configure_logging(*, level: str, json: bool) -> None:
     for name in ("uvicorn", "uvicorn.error"):
         logging.getLogger(name).handlers = []
         logging.getLogger(name).propagate = True
-    for name in ("httpcore", "httpx", "aiosqlite"):
+    for name in ("aiosqlite", "alembic", "arq", "httpcore", "httpx"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -28,7 +28,7 @@ STATUS_OF = {
     ErrorCode.TIMEOUT: 504,
 }
 UNAVAILABLE_RETRY_SECONDS = 2
-_META_FIELDS = ("page", "pageSize", "total", "totalPages", "hasNext", "hasPrev")
+META_FIELDS = ("page", "pageSize", "total", "totalPages", "hasNext", "hasPrev")
 
 
 class JsonResponse(Response):
@@ -62,7 +62,7 @@ def error_response(
 
 def page_body(page: Mapping[str, Any], *, path: str, query: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """A page with its place and the links beside it. `query` is what the caller asked, in the order it was asked."""
-    meta = {name: page["meta"][name] for name in _META_FIELDS}
+    meta = {name: page["meta"][name] for name in META_FIELDS}
     return {"data": page["items"], "meta": meta, "links": _links(meta, path, query)}
 
 

@@ -43,14 +43,14 @@ def _object_issues(kind: GraphQLInputObjectType, body: Mapping[str, Any], path: 
             if isinstance(field.type, GraphQLNonNull) and field.default_value is Undefined:
                 yield Issue(inner, REQUIRED)
             continue
-        yield from _issues(field.type, body[name], inner, constraint=_constraint(field))
+        yield from _issues(field.type, body[name], inner, constraint=field_constraint(field))
     for name in body:
         if name not in kind.fields:
             shown = name[:MAX_NAME]
             yield Issue(f"{path}.{shown}" if path else shown, "unknown field")
 
 
-def _constraint(field: GraphQLInputField) -> Constraint | None:
+def field_constraint(field: GraphQLInputField) -> Constraint | None:
     definition = field.extensions.get("strawberry-definition")
     return None if definition is None else constraint_of(definition.metadata)
 

@@ -10,20 +10,23 @@ import base64
 import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar, cast
 
 import orjson
-from sqlalchemy import Select, and_, func, or_, select
+from sqlalchemy import Float, Integer, Select, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute, Mapped
+from sqlalchemy.types import TypeEngine
 
 from schema.kernel.clock import iso_utc
+from schema.kernel.columns import EnumText, UtcDateTime
 from schema.kernel.errors import bad_request
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
 MAX_PAGE = 1_000_000
+MAX_KEY = 2**31 - 1  # of a sort key that is a number
 
 T = TypeVar("T")
 
@@ -90,20 +93,42 @@ def write_cursor(order: SortOrder, key: object, row_id: str) -> str:
     return "v1." + base64.urlsafe_b64encode(payload).decode("ascii").rstrip("=")
 
 
-def read_cursor(text: str, order: SortOrder, *, is_time: bool) -> tuple[Any, str]:
-    """The key and id to continue after. BAD_REQUEST for a cursor that is malformed or belongs to another order."""
+def read_cursor(text: str, order: SortOrder, *, column_type: TypeEngine[Any]) -> tuple[Any, str]:
+    """The key and id to continue after. BAD_REQUEST for a cursor that is malformed or belongs to another order.
+
+    A cursor is what a client says: a key that could not have come out of the column never reaches the database.
+    """
     version, _, body = text.partition(".")
     try:
-        column, direction, key, row_id = orjson.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
-        if is_time:
-            key = datetime.fromisoformat(key)
+        column, direction, written, row_id = orjson.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
     except (ValueError, TypeError, binascii.Error):
         raise bad_request("after: not a cursor of this list") from None
     if version != "v1" or column != order.column or (direction == "desc") != order.descending:
         raise bad_request("after: the cursor belongs to another sort order; start again without it")
-    if not isinstance(row_id, str):
-        raise bad_request("after: not a cursor of this list")
-    return key, row_id
+    try:
+        return _read_key(written, column_type), _read_text(row_id)
+    except (ValueError, TypeError, OverflowError):
+        raise bad_request("after: not a cursor of this list") from None
+
+
+def _read_key(written: object, column_type: TypeEngine[Any]) -> object:
+    """Raises ValueError, TypeError or OverflowError for a key that is none of the column's."""
+    if isinstance(column_type, UtcDateTime):
+        moment = datetime.fromisoformat(_read_text(written))
+        return moment.astimezone(UTC)
+    if isinstance(column_type, EnumText):
+        return column_type.enum(written)
+    if isinstance(column_type, Integer | Float):
+        if not isinstance(written, int | float) or isinstance(written, bool) or abs(written) > MAX_KEY:
+            raise TypeError
+        return int(written) if isinstance(column_type, Integer) else float(written)
+    return _read_text(written)
+
+
+def _read_text(written: object) -> str:
+    if not isinstance(written, str) or "\x00" in written:
+        raise TypeError
+    return written
 
 
 def iso_utc_exact(moment: datetime) -> str:
@@ -132,7 +157,7 @@ async def fetch_page(
         key.desc() if order.descending else key.asc(), row_id.desc() if order.descending else row_id.asc()
     )
     if request.after is not None:
-        last_key, last_id = read_cursor(request.after, order, is_time=key.type.python_type is datetime)
+        last_key, last_id = read_cursor(request.after, order, column_type=key.type)
         beyond = key < last_key if order.descending else key > last_key
         tie = row_id < last_id if order.descending else row_id > last_id
         ordered = ordered.where(or_(beyond, and_(key == last_key, tie)))

@@ -19,10 +19,10 @@ def _parse_datetime(value: object) -> datetime:
         raise ValueError(msg)  # noqa: TRY004 -- GraphQL turns a ValueError into an input error
     try:
         moment = datetime.fromisoformat(value)
-    except ValueError:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):  # the second where the zone moves it out of the years 1 to 9999
         msg = "must be an ISO 8601 date and time, like 2026-04-26T14:22:11Z"
         raise ValueError(msg) from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _parse_long(value: object) -> int:

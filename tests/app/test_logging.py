@@ -24,12 +24,12 @@ def database_url(sqlite_template: Path, tmp_path: Path) -> str:
 def fresh_logging() -> Iterator[None]:
     """Logging is one per process: put back as it was."""
     root = logging.getLogger()
-    handlers, level = root.handlers, root.level
+    handlers, level, configuration = root.handlers, root.level, structlog.get_config()
     yield
     root.handlers, root.level = handlers, level
     for name in ("uvicorn.access", "strawberry.execution"):
         logging.getLogger(name).disabled = False
-    structlog.reset_defaults()
+    structlog.configure(**configuration)
 
 
 async def test_request_is_one_line_without_what_the_caller_wrote(client: httpx.AsyncClient, tenant: Tenant) -> None:
@@ -90,6 +90,25 @@ def test_events_are_json_lines_with_secrets_removed(capsys: pytest.CaptureFixtur
     )
     assert (ours["level"], ours["logger"]) == ("info", "test")
     assert (theirs["event"], theirs["level"]) == ("from a library", "warning")
+
+
+def sign_in(*, secret: str) -> None:
+    raise RuntimeError(len(secret))
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_t63_traceback_tells_no_local_variables(
+    capsys: pytest.CaptureFixture[str], fresh_logging: None, *, as_json: bool
+) -> None:
+    configure_logging(level="info", json=as_json)
+    try:
+        sign_in(secret="hunter" + str(2))
+    except RuntimeError:
+        structlog.get_logger("test").exception("failed")
+
+    logged = capsys.readouterr().err
+    assert "RuntimeError" in logged
+    assert "hunter2" not in logged
 
 
 def test_console_format_is_for_people(capsys: pytest.CaptureFixture[str], fresh_logging: None) -> None:

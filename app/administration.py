@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from app.demo import SAMPLE_ADVISORIES
 from app.outgoing import OutgoingClient
 from app.queue import Redis
 from app.runtime import open_services, outgoing_policy
@@ -26,7 +27,7 @@ from schema.advisories.importing import ImportSummary
 from schema.advisories.importing import import_advisories as store_advisories
 from schema.advisories.osv import parse_osv
 from schema.advisories.records import AdvisoryRecord
-from schema.advisories.repository import RECORDS_PER_BATCH, ecosystems, imports
+from schema.advisories.repository import RECORDS_PER_BATCH, SAMPLE_SOURCE, ecosystems, imports
 from schema.audit.repository import record
 from schema.build import build_schema
 from schema.execution.runner import load_operation, run_operation
@@ -172,8 +173,15 @@ async def import_advisories(settings: Settings, source: str, *, console: Console
                     raise bad_request(message)
             task = progress.add_task("Importing advisories", total=None)
             records = _read_records(path, progress, task)
-            label = source.split("?", maxsplit=1)[0] if "://" in source else path.name
+            label = _label(source, path)
             return await store_advisories(services.database, label, records, clock=services.clock)
+
+
+def _label(source: str, path: Path) -> str:
+    """What an import is remembered as: never a URL's query, which may hold a credential."""
+    if path.resolve() == SAMPLE_ADVISORIES.resolve():
+        return SAMPLE_SOURCE
+    return source.partition("?")[0] if "://" in source else path.name
 
 
 def _progress(console: Console) -> Progress:
@@ -231,7 +239,10 @@ async def print_advisory_status(settings: Settings, out: Console) -> None:
     table = Table("Ecosystem", "Advisories", "Newest change", "Imported", title="Advisory data")
     for row in held:
         table.add_row(
-            row.ecosystem, f"{row.advisories:,}", f"{row.database_date:%Y-%m-%d}", f"{row.updated_at:%Y-%m-%d %H:%M}"
+            f"{row.ecosystem} (sample)" if row.sample else row.ecosystem,
+            f"{row.advisories:,}",
+            f"{row.database_date:%Y-%m-%d}",
+            f"{row.updated_at:%Y-%m-%d %H:%M}",
         )
     out.print(table)
     table = Table("Source", "Records", "Rejected", "Finished", title="Latest imports")

@@ -12,6 +12,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
+from app.keys import MasterKeyError
 from app.logging import configure_logging
 from app.settings import LogFormat, Settings
 from schema.kernel.errors import HarborGuardError
@@ -54,7 +55,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     except HarborGuardError as error:
         progress_console.print(f"[red]{error.message}[/]", highlight=False)
         raise typer.Exit(1) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, MasterKeyError) as error:
         progress_console.print(f"[red]{error}[/]", highlight=False)
         raise typer.Exit(1) from None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.authentication import SESSION_COOKIE
@@ -32,6 +32,7 @@ _SECURITY = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 _TOO_MANY_REQUESTS = 429
+LARGE_BODY_BYTES = 65_536
 
 
 class ResponseHeaders:
@@ -47,10 +48,19 @@ class ResponseHeaders:
             await self._app(scope, receive, send)
             return
         secure = self._secure or self._proxies.is_https(scope)
+        unread = _announces_large_body(scope)
+
+        async def receive_and_note() -> Message:
+            nonlocal unread
+            message = await receive()
+            unread = unread and message.get("more_body", False)
+            return message
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
+                if unread:
+                    headers["Connection"] = "close"  # or the server would read, and drop, all that is still to come
                 headers["X-Request-Id"] = scope[REQUEST_ID]
                 _add_security(headers, secure=secure)
                 context: RequestContext | None = scope.get(CONTEXT)
@@ -61,7 +71,13 @@ class ResponseHeaders:
                         headers.append("Set-Cookie", session_cookie(token, max_age, secure=secure))
             await send(message)
 
-        await self._app(scope, receive, send_with_headers)
+        await self._app(scope, receive_and_note if unread else receive, send_with_headers)
+
+
+def _announces_large_body(scope: Scope) -> bool:
+    headers = Headers(scope=scope)
+    length = headers.get("content-length", "0")
+    return "transfer-encoding" in headers or not length.isdecimal() or int(length) > LARGE_BODY_BYTES
 
 
 def _add_security(headers: MutableHeaders, *, secure: bool) -> None:

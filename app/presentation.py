@@ -19,7 +19,7 @@ SCAN_FIELDS = """
   counts { critical high medium low unknown total }
   engines {
     engine status provider message databaseDate findingCount packageCount
-    coverage { ecosystem packages advisories covered }
+    coverage { ecosystem packages advisories covered sample }
   }
   findings(limit: 15) {
     items { cveId severity cvss sources package { name version type } fixedVersions path layerIndex }
@@ -114,4 +114,6 @@ def _print_engines(engines: Sequence[Mapping[str, Any]], out: Console) -> None:
     coverage = next((run["coverage"] for run in engines if run["coverage"]), ())
     for entry in coverage:
         note = f"{entry['advisories']} advisories" if entry["covered"] else "[red]no advisory data[/]"
+        if entry["sample"]:
+            note += " [yellow](a sample only: import full data before you trust a good grade)[/]"
         out.print(f"  {escape(entry['ecosystem'])}: {entry['packages']} packages, {note}", highlight=False)

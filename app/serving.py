@@ -43,7 +43,6 @@ async def serve(settings: Settings) -> None:
     connections = Redis(settings.redis_url)
     async with AsyncExitStack() as stack:
         services = await stack.enter_async_context(open_services(settings, connections))
-        await _offer_setup(services, settings)
         if settings.embedded:
             await stack.enter_async_context(open_worker(settings, connections, services))
         config = uvicorn.Config(
@@ -57,14 +56,15 @@ async def serve(settings: Settings) -> None:
             timeout_graceful_shutdown=GRACE_SECONDS,
             ws="websockets-sansio",
         )
-        await Server(config).serve()
+        with config.bind_socket() as listener:
+            await _offer_setup(services, settings.public_url or f"http://{settings.host}:{listener.getsockname()[1]}")
+            await Server(config).serve(sockets=[listener])
 
 
-async def _offer_setup(services: Services, settings: Settings) -> None:
+async def _offer_setup(services: Services, address: str) -> None:
     async with services.database.write() as session:
         token = await ensure_setup_token(session, services.mint, now=services.clock())
     if token is not None:
-        address = settings.public_url or f"http://{settings.host}:{settings.port}"
         sys.stderr.write(
             "\nThis server has no organization yet. Create it and its owner with this one-time token:\n\n"
             f"  {token}\n\n"

@@ -11,7 +11,6 @@ from schema.jobs.repository import Lease
 from schema.kernel.errors import HarborGuardError
 from workers.runtime import WorkerRuntime
 
-
 CANCEL_AGAIN_SECONDS = 0.1
 
 
@@ -39,12 +38,21 @@ async def work_under_lease(work: Coroutine[Any, Any, None], lease: Lease, runtim
 
 
 async def _stop(task: asyncio.Task[None]) -> None:
-    """Cancels until the task has ended: Python 3.11's wait_for loses a cancellation that meets a result (gh-86296)."""
+    """Cancels until the task has ended: Python 3.11's wait_for loses a cancellation that meets a result (gh-86296).
+
+    Cancelled itself, it first finishes that: a task left behind would go on with a database that is being closed.
+    """
+    cancelled = None
     while not task.done():
         task.cancel()
-        await asyncio.wait({task}, timeout=CANCEL_AGAIN_SECONDS)
+        try:
+            await asyncio.wait({task}, timeout=CANCEL_AGAIN_SECONDS)
+        except asyncio.CancelledError as error:
+            cancelled = error
     if not task.cancelled():
         task.exception()  # seen here, or raised above: never reported as forgotten
+    if cancelled is not None:
+        raise cancelled
 
 
 async def _keep(lease: Lease, runtime: WorkerRuntime) -> None:

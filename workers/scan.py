@@ -135,6 +135,7 @@ class _Performance:
                 store[name] = EcosystemData(
                     advisories=sum(row.advisories for row in speaking),
                     date=min(row.database_date for row in speaking),
+                    sample=all(row.sample for row in speaking),
                 )
         # Comparing versions is pure computation: off the event loop, so that requests and heartbeats go on.
         findings = await asyncio.to_thread(match_packages, inventory.packages, advisories)
@@ -167,6 +168,7 @@ class _Performance:
                 requested,
                 completed=bool(judged) and run is not None and bool(run.store),
                 uncovered=uncovered,
+                unread=run.inventory.unread if run else (),
                 packages=len(run.inventory.packages) if run else 0,
             ),
         )

@@ -18,6 +18,7 @@ def upgrade() -> None:
         sa.Column("ecosystem", sa.String(length=100), nullable=False),
         sa.Column("advisories", sa.Integer(), nullable=False),
         sa.Column("database_date", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("sample", sa.Boolean(), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("ecosystem", name=op.f("pk_advisory_ecosystems")),
     )

@@ -37,6 +37,7 @@ class AdvisoryEcosystem(Table, table=True):
     ecosystem: str = Field(primary_key=True, max_length=100)
     advisories: int
     database_date: datetime = time_field()  # the newest `modified` among them
+    sample: bool  # nothing but the demonstration's sample: too little to trust a good grade
     updated_at: datetime = time_field()
 
 

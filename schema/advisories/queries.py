@@ -22,6 +22,7 @@ class AdvisoriesQuery:
                     ecosystem=row.ecosystem,
                     advisories=row.advisories,
                     database_date=row.database_date,
+                    sample=row.sample,
                     updated_at=row.updated_at,
                 )
                 for row in ecosystems

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import case, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
@@ -19,6 +19,7 @@ from schema.kernel.ids import IdPrefix, new_id
 
 NAMES_PER_QUERY = 500
 RECORDS_PER_BATCH = 500
+SAMPLE_SOURCE = "harborguard-sample"  # the source an import of the demonstration's advisories bears
 
 
 async def start_import(session: AsyncSession, source: str, *, now: datetime) -> str:
@@ -97,8 +98,10 @@ async def finish_import(
             col(AdvisoryPackage.ecosystem),
             func.count(col(AdvisoryPackage.advisory_id).distinct()).label("advisories"),
             func.max(col(Advisory.modified_at)).label("database_date"),
+            (func.sum(case((col(AdvisoryImport.source) == SAMPLE_SOURCE, 0), else_=1)) == 0).label("sample"),
         )
         .join(Advisory, col(Advisory.id) == col(AdvisoryPackage.advisory_id))
+        .join(AdvisoryImport, col(AdvisoryImport.id) == col(Advisory.import_id))
         .where(col(Advisory.withdrawn_at).is_(None))
         .group_by(col(AdvisoryPackage.ecosystem))
     )

@@ -12,6 +12,9 @@ class AdvisoryEcosystem:
     ecosystem: str = strawberry.field(description="As OSV names it: `Debian:12`, `PyPI`, `npm`.")
     advisories: int = strawberry.field(description="Advisories that are not withdrawn.")
     database_date: datetime = strawberry.field(description="The newest change among them.")
+    sample: bool = strawberry.field(
+        description="Only the demonstration's small sample: import full data for real work."
+    )
     updated_at: datetime = strawberry.field(description="When the store was last filled.")
 
 

@@ -74,4 +74,5 @@ class Inventory:
     operating_system: OperatingSystem | None
     packages: tuple[PackageRecord, ...]
     layers: tuple[LayerRecord, ...]
+    unread: tuple[str, ...] = ()  # package databases that are there but that this version does not read
     warnings: tuple[str, ...] = ()  # a malformed database is a warning on what it holds, not a failed scan

@@ -24,7 +24,12 @@ def scan_outcome(runs: Iterable[EngineRunStatus]) -> tuple[ScanStatus, bool]:
 
 
 def grade_reason(
-    requested: Sequence[Engine], *, completed: bool, uncovered: Mapping[str, int], packages: int
+    requested: Sequence[Engine],
+    *,
+    completed: bool,
+    uncovered: Mapping[str, int],
+    unread: Sequence[str],
+    packages: int,
 ) -> str | None:
     """Why there is no grade, None when there can be one.
 
@@ -33,6 +38,8 @@ def grade_reason(
     """
     if not any(engine in VULNERABILITY_ENGINES for engine in requested):
         return "No vulnerability engine was requested (trivy, grype or osv)"
+    if unread:
+        return f"This version does not read {', '.join(unread)}, so the image cannot be judged as a whole"
     if packages == 0 and completed:
         return "No packages were found in the image, so there is nothing to judge"
     if uncovered:

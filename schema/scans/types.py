@@ -43,6 +43,7 @@ class EcosystemCoverage:
     packages: int = strawberry.field(description="Packages found.")
     advisories: int = strawberry.field(description="Advisories held for this ecosystem; 0 means nothing can be said.")
     covered: bool = strawberry.field(description="Whether there was data to judge these packages by.")
+    sample: bool = strawberry.field(description="Whether that data was only the demonstration's small sample.")
 
 
 @strawberry.type(description="One requested engine of one scan.")

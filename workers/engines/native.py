@@ -40,6 +40,7 @@ class EcosystemData:
 
     advisories: int
     date: datetime
+    sample: bool  # only the demonstration's sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +144,7 @@ def coverage(found: Mapping[str, int], store: Mapping[str, EcosystemData]) -> tu
             "packages": packages,
             "advisories": store[ecosystem].advisories if ecosystem in store else 0,
             "covered": ecosystem in store,
+            "sample": ecosystem in store and store[ecosystem].sample,
         }
         for ecosystem, packages in sorted(found.items())
     )

@@ -66,8 +66,7 @@ def take_inventory(merged: MergedImage) -> Inventory:
     """
     notes = Notes()
     system = os_release.read_operating_system(merged.files, notes)
-    if system is not None and system.id in _RPM:
-        notes.add(system.name, "RPM packages are not read; only Python and Node packages were looked for")
+    unread = (f"the RPM packages of {system.name}",) if system is not None and system.id in _RPM else ()
     packages: dict[tuple[str, str, str, str, str], PackageRecord] = {}
     # One that is listed again counts again: it costs as much.
     for count, package in enumerate(_packages(merged.files, system, notes)):
@@ -79,6 +78,7 @@ def take_inventory(merged: MergedImage) -> Inventory:
         operating_system=system,
         packages=tuple(packages[key] for key in sorted(packages)),
         layers=merged.layers,
+        unread=unread,
         warnings=(*merged.warnings, *notes.lines()),
     )
 

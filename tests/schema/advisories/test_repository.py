@@ -164,3 +164,12 @@ async def test_time_zones_survive_the_store(database: Database) -> None:
         [row] = await repository.ecosystems(session)
     assert row.database_date == MODIFIED
     assert row.database_date.utcoffset() == timedelta(0)
+
+
+async def test_an_ecosystem_of_the_sample_alone_is_marked(database: Database) -> None:
+    await put(database, LOG4J, OPENSSL, source=repository.SAMPLE_SOURCE)
+    await put(database, advisory("DSA-2", entry("Debian:12", "zlib", ("introduced", "0"))), source="full")
+
+    async with database.read() as session:
+        marked = {row.ecosystem: row.sample for row in await repository.ecosystems(session)}
+    assert marked == {"Maven": True, "Debian:11": True, "Debian:12": False}

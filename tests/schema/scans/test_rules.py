@@ -43,15 +43,24 @@ def test_the_order_of_the_engines_does_not_matter(runs: list[EngineRunStatus]) -
 def test_why_there_is_no_grade(
     requested: list[Engine], uncovered: dict[str, int], packages: int, said: str, *, completed: bool
 ) -> None:
-    reason = grade_reason(requested, completed=completed, uncovered=uncovered, packages=packages)
+    reason = grade_reason(requested, completed=completed, uncovered=uncovered, packages=packages, unread=())
 
     assert reason is not None
     assert said in reason
 
 
+def test_packages_nobody_read_never_get_a_grade() -> None:
+    """A clean Python package in an RPM image says nothing about the RPM packages."""
+    reason = grade_reason(
+        [Engine.TRIVY], completed=True, uncovered={}, packages=1, unread=("the RPM packages of Rocky Linux 9",)
+    )
+    assert reason is not None
+    assert "the RPM packages of Rocky Linux 9" in reason
+
+
 @pytest.mark.parametrize("engine", [Engine.TRIVY, Engine.GRYPE, Engine.OSV])
 def test_a_result_on_complete_data_is_graded(engine: Engine) -> None:
-    assert grade_reason([engine, Engine.DOCKLE], completed=True, uncovered={}, packages=1) is None
+    assert grade_reason([engine, Engine.DOCKLE], completed=True, uncovered={}, packages=1, unread=()) is None
 
 
 @given(
@@ -63,4 +72,6 @@ def test_an_uncovered_ecosystem_never_gets_a_grade(
     requested: list[Engine], uncovered: dict[str, int], packages: int
 ) -> None:
     for completed in (True, False):
-        assert grade_reason(requested, completed=completed, uncovered=uncovered, packages=packages) is not None
+        assert (
+            grade_reason(requested, completed=completed, uncovered=uncovered, packages=packages, unread=()) is not None
+        )

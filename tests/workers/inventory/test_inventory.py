@@ -162,9 +162,7 @@ def test_what_could_not_be_read_is_a_warning(tmp_path: Path) -> None:
 def test_packages_that_are_not_read_are_not_passed_over_in_silence() -> None:
     release = 'ID="rocky"\nVERSION_ID="9.3"\nPRETTY_NAME="Rocky Linux 9.3 (Blue Onyx)"'
     taken = take_inventory(MergedImage(files=files({"etc/os-release": release}), layers=()))
-    assert taken.warnings == (
-        "Rocky Linux 9.3 (Blue Onyx): RPM packages are not read; only Python and Node packages were looked for",
-    )
+    assert taken.unread == ("the RPM packages of Rocky Linux 9.3 (Blue Onyx)",)
 
 
 def test_one_package_installed_for_two_architectures_is_two() -> None:

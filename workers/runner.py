@@ -46,11 +46,6 @@ class JobRunner:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def idle(self) -> None:
-        """Returns when nothing is worked on."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
-
     async def close(self) -> None:
         """Stops what runs and hands it back."""
         for task in list(self._tasks):
@@ -59,6 +54,8 @@ class JobRunner:
 
     async def _work(self) -> None:
         try:
+            # Every task looks at least once: of many wake-ups in one moment none may stand for all slots.
+            self._woken = True
             while self._woken:
                 self._woken = False
                 while (lease := await self._lease_next()) is not None:

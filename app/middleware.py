@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 import time
+from contextlib import suppress
 from functools import partial
 
 import structlog
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -30,9 +32,62 @@ log = structlog.get_logger(__name__)
 PROBES = frozenset({"/api/health", "/api/ready"})
 # Probes have a budget of their own: a flood from behind the same address must not get a healthy process restarted.
 PROBE_BUDGET = RateBudget(family="probes", requests=600, seconds=60)
+LARGE_BODY_BYTES = 65_536
+DROP_IDLE_SECONDS = 10.0
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _SERVER_ERROR = 500
 _CLIENT_ERROR = 400
+
+
+class UnreadBody:
+    """Lets a client that is refused finish sending, so that it sees the answer; then the connection ends.
+
+    Without this the server would read and drop whatever comes, without end. Hanging up at once is no better: to a client
+    that sends before it listens, a wrong key would look like a broken network. So as much is dropped as could have been
+    asked for, as long as it keeps coming.
+    """
+
+    def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not _announces_large_body(scope):
+            await self._app(scope, receive, send)
+            return
+        unread = True
+
+        async def receive_and_note() -> Message:
+            nonlocal unread
+            message = await receive()
+            unread = unread and message.get("more_body", False)
+            return message
+
+        async def send_and_drop(message: Message) -> None:
+            if message["type"] == "http.response.start" and unread:
+                MutableHeaders(scope=message)["Connection"] = "close"
+            elif unread and not message.get("more_body", False):
+                await send({**message, "more_body": True})
+                await self._drop(receive_and_note)
+                message = {"type": "http.response.body", "body": b"", "more_body": False}
+            await send(message)
+
+        await self._app(scope, receive_and_note, send_and_drop)
+
+    async def _drop(self, receive: Receive) -> None:
+        dropped, more = 0, True
+        with suppress(TimeoutError):
+            while more and dropped <= self._max_bytes:
+                async with asyncio.timeout(DROP_IDLE_SECONDS):
+                    message = await receive()
+                more = message.get("more_body", False)
+                dropped += len(message.get("body", b""))
+
+
+def _announces_large_body(scope: Scope) -> bool:
+    headers = Headers(scope=scope)
+    length = headers.get("content-length", "0")
+    return "transfer-encoding" in headers or not length.isdecimal() or int(length) > LARGE_BODY_BYTES
 
 
 class RequestLog:

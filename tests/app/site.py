@@ -32,7 +32,7 @@ from schema.organizations.repository import add_member, create_organization, cre
 
 MASTER_KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 PASSWORD = "correct horse battery"
-MAX_UPLOAD_BYTES = 1_000_000
+MAX_UPLOAD_BYTES = 1024 * 1024
 # For what is decided before the database is asked anything that could differ.
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 SCAN = {"image": "ghcr.io/acme/api:1.4.7", "scanners": ["trivy", "grype"]}
@@ -71,7 +71,7 @@ class Site:
                 max_upload_bytes=MAX_UPLOAD_BYTES, session_idle_seconds=3600, session_absolute_seconds=86_400
             ),
         )
-        self.settings = Settings(data_dir=directory, **settings)
+        self.settings = Settings(data_dir=directory, **{"max_upload_bytes": MAX_UPLOAD_BYTES, **settings})
         self.app: Starlette = create_app(self.settings, self.services)
 
     def client(self, **options: Any) -> httpx.AsyncClient:

@@ -220,3 +220,18 @@ async def test_budget_is_not_touched_by_a_budget_of_the_same_name(site: Site, cl
     await site.limiter.hit(RateBudget(family="scans.create", requests=10, seconds=60), "ip:192.0.2.7")
 
     assert budget_of(await client.get("/api/nothing")) == (600, 599)
+
+
+@pytest.mark.parametrize(
+    ("size", "closed"),
+    [(10, False), (100_000, True)],
+)
+async def test_connection_is_closed_when_much_of_the_body_was_not_read(
+    client: httpx.AsyncClient, tenant: Tenant, size: int, *, closed: bool
+) -> None:
+    refused = await client.post("/api/scans", content=b"x" * size)
+    read = await client.post("/api/scans", content=b" " * size, headers=tenant.headers())
+
+    assert (refused.status_code, read.status_code) == (401, 400)
+    assert (refused.headers.get("connection") == "close") is closed
+    assert "connection" not in read.headers

@@ -23,14 +23,14 @@ PAGE_POLICY = (
     "font-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 HSTS = "max-age=31536000; includeSubDomains"
-_SECURITY = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-}
+_SECURITY = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
+)
 _TOO_MANY_REQUESTS = 429
 LARGE_BODY_BYTES = 65_536
 
@@ -61,7 +61,7 @@ class ResponseHeaders:
                 headers = MutableHeaders(scope=message)
                 if unread:
                     headers["Connection"] = "close"  # or the server would read, and drop, all that is still to come
-                headers["X-Request-Id"] = scope[REQUEST_ID]
+                headers.append("X-Request-Id", scope[REQUEST_ID])
                 _add_security(headers, secure=secure)
                 context: RequestContext | None = scope.get(CONTEXT)
                 if context is not None:
@@ -82,18 +82,17 @@ def _announces_large_body(scope: Scope) -> bool:
 
 def _add_security(headers: MutableHeaders, *, secure: bool) -> None:
     headers.setdefault("Content-Security-Policy", DATA_POLICY)
-    for name, value in _SECURITY.items():
-        headers[name] = value
+    headers.raw.extend(_SECURITY)  # no answer has them already
     if secure:
-        headers["Strict-Transport-Security"] = HSTS
+        headers.append("Strict-Transport-Security", HSTS)
 
 
 def _add_budget(headers: MutableHeaders, state: RateState | None, *, status: int) -> None:
     if state is None:
         return
-    headers["X-RateLimit-Limit"] = str(state.limit)
-    headers["X-RateLimit-Remaining"] = str(state.remaining)
-    headers["X-RateLimit-Reset"] = str(state.reset_at)
+    headers.append("X-RateLimit-Limit", str(state.limit))
+    headers.append("X-RateLimit-Remaining", str(state.remaining))
+    headers.append("X-RateLimit-Reset", str(state.reset_at))
     if status == _TOO_MANY_REQUESTS:
         headers["Retry-After"] = str(max(1, math.ceil(state.reset_at - time.time())))
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import Any
 
 from graphql import (
     ASTValidationRule,
@@ -21,8 +22,9 @@ from graphql import (
     visit,
 )
 from strawberry.extensions import SchemaExtension
+from strawberry.types.graphql import OperationType
 
-from schema.execution.limits import MAX_TOKENS, DocumentLimits
+from schema.execution.limits import MAX_COST, MAX_TOKENS, DocumentLimits, costs
 from schema.kernel.context import RequestContext
 from schema.kernel.errors import ErrorCode, HarborGuardError
 
@@ -39,6 +41,7 @@ class PreparedDocument:
     document: DocumentNode | None
     errors: tuple[GraphQLError, ...]
     introspects: bool = False  # asks for `__schema` or `__type`
+    costs: Mapping[str | None, int] = field(default_factory=dict)  # points by operation name; empty with errors
 
 
 class DocumentCache:
@@ -76,7 +79,9 @@ def prepare(schema: GraphQLSchema, text: str) -> PreparedDocument:
     except RecursionError:
         return PreparedDocument(None, (GraphQLError("The document is nested too deeply"),))
     errors = validate(schema, document, RULES, hide_suggestions=True)
-    return PreparedDocument(document, tuple(errors), introspects=not errors and _introspects(document))
+    if errors:
+        return PreparedDocument(document, tuple(errors))
+    return PreparedDocument(document, (), introspects=_introspects(document), costs=costs(schema, document))
 
 
 class _Introspection(Visitor):
@@ -95,17 +100,19 @@ def _introspects(document: DocumentNode) -> bool:
 class CachedDocuments(SchemaExtension):
     """Hands strawberry the prepared document, so that neither parsing nor validation runs again.
 
-    Introspection is for authenticated callers; anybody may read the schema as text instead. One instance of the cache
-    per schema: see `build_schema`.
+    Introspection is for authenticated callers; anybody may read the schema as text instead. The answer tells what the
+    operation cost and what it may cost, in `extensions.cost`. One instance of the cache per schema: see `build_schema`.
     """
 
     def __init__(self, cache: DocumentCache) -> None:
         self._cache = cache
+        self._costs: Mapping[str | None, int] = {}
 
     def on_parse(self) -> Iterator[None]:
         execution = self.execution_context
         graphql_schema = execution.schema._schema  # noqa: SLF001 -- strawberry has no public name for it
         prepared = self._cache.prepare(graphql_schema, execution.query or "")
+        self._costs = prepared.costs
         # A list, even an empty one, tells strawberry that validation has run. Errors are handed over this way rather
         # than raised, because only then do the other extensions see them.
         execution.pre_execution_errors = list(prepared.errors)
@@ -118,6 +125,13 @@ class CachedDocuments(SchemaExtension):
             refusal = HarborGuardError(ErrorCode.UNAUTHORIZED, "Introspection needs authentication")
             execution.pre_execution_errors.append(GraphQLError(refusal.message, original_error=refusal))
         yield
+
+    def get_results(self) -> dict[str, Any]:
+        cost = self._costs.get(self.execution_context.operation_name)
+        # Events of a subscription would repeat it each time.
+        if cost is None or self.execution_context.operation_type is OperationType.SUBSCRIPTION:
+            return {}
+        return {"cost": {"requested": cost, "maximum": MAX_COST}}
 
 
 def _is_anonymous(context: object) -> bool:

@@ -19,6 +19,7 @@ from graphql import (
     GraphQLField,
     GraphQLInterfaceType,
     GraphQLObjectType,
+    GraphQLSchema,
     InlineFragmentNode,
     IntValueNode,
     OperationDefinitionNode,
@@ -59,11 +60,7 @@ class DocumentLimits(ValidationRule):
     context: ValidationContext
 
     def enter_document(self, node: DocumentNode, *_args: Any) -> None:
-        fragments = {
-            definition.name.value: definition
-            for definition in node.definitions
-            if isinstance(definition, FragmentDefinitionNode)
-        }
+        fragments = _fragments(node)
         if len(fragments) > MAX_FRAGMENTS:
             self._refuse(f"The document has {len(fragments)} fragments; at most {MAX_FRAGMENTS} are allowed")
             return
@@ -76,7 +73,7 @@ class DocumentLimits(ValidationRule):
         if root is None:
             return
         tally = _Tally()
-        walk = _Walk(self.context, fragments, tally)
+        walk = _Walk(self.context.schema, fragments, tally)
         try:
             root_fields = walk.count(operation.selection_set, root, depth=0, weight=1, spreading=())
         except RecursionError:
@@ -97,11 +94,31 @@ class DocumentLimits(ValidationRule):
         self.context.report_error(GraphQLError(message))
 
 
+def costs(schema: GraphQLSchema, document: DocumentNode) -> dict[str | None, int]:
+    """The points of each operation of a valid document, by its name."""
+    fragments = _fragments(document)
+    found: dict[str | None, int] = {}
+    for definition in document.definitions:
+        if isinstance(definition, OperationDefinitionNode):
+            tally, root = _Tally(), schema.get_root_type(definition.operation)
+            _Walk(schema, fragments, tally).count(definition.selection_set, root, depth=0, weight=1, spreading=())
+            found[definition.name.value if definition.name else None] = tally.cost
+    return found
+
+
+def _fragments(document: DocumentNode) -> dict[str, FragmentDefinitionNode]:
+    return {
+        definition.name.value: definition
+        for definition in document.definitions
+        if isinstance(definition, FragmentDefinitionNode)
+    }
+
+
 class _Walk:
     """Counts one operation, following fragments where they are spread (so a fragment used twice counts twice)."""
 
-    def __init__(self, context: ValidationContext, fragments: dict[str, FragmentDefinitionNode], tally: _Tally) -> None:
-        self._schema = context.schema
+    def __init__(self, schema: GraphQLSchema, fragments: dict[str, FragmentDefinitionNode], tally: _Tally) -> None:
+        self._schema = schema
         self._fragments = fragments
         self._tally = tally
         self.introspects_only = True

@@ -289,7 +289,27 @@ async def test_t29_introspection_is_for_callers_with_a_credential(
 
 
 async def test_typename_is_no_introspection(client: httpx.AsyncClient) -> None:
-    assert await post(client, None, "{ __typename }") == {"data": {"__typename": "Query"}}
+    assert (await post(client, None, "{ __typename }"))["data"] == {"__typename": "Query"}
+
+
+@pytest.mark.parametrize(
+    ("query", "cost"),
+    [
+        ("{ __typename }", 0),
+        ("{ me { role } }", 1),
+        ("{ me { organization { id } } }", 2),
+        # The page, its meta and its rows count for each of the 10 rows.
+        ("{ scans(limit: 10) { items { id } meta { total } } }", 30),
+        ("query A { me { role } } query B { me { organization { id } } }", 2),
+        # The largest page where a variable decides.
+        ("query B($n: Int) { scans(limit: $n) { items { id } } }", 400),
+    ],
+)
+async def test_t26_answer_tells_what_it_cost(client: httpx.AsyncClient, tenant: Tenant, query: str, cost: int) -> None:
+    name = {"operationName": "B"} if "query B" in query else {}
+    response = await client.post("/graphql", json={"query": query, **name}, headers=tenant.headers())
+
+    assert response.json()["extensions"] == {"cost": {"requested": cost, "maximum": 5000}}
 
 
 async def test_syntax_error_with_an_operation_name_is_a_syntax_error(client: httpx.AsyncClient) -> None:

@@ -7,10 +7,8 @@ was refused.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
-from dataclasses import replace
+from contextlib import aclosing, suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -40,9 +38,9 @@ from app.headers import PAGE_POLICY
 from app.metrics import Metrics
 from compat_rest.adapter import CONTEXT, ROUTE
 from compat_rest.bodies import MAX_JSON_BYTES, read_json_object
-from compat_rest.endpoints import EXECUTION_SECONDS
 from compat_rest.envelopes import STATUS_OF, JsonResponse, error_headers
 from schema.execution.errors import presented
+from schema.execution.limits import time_limit
 from schema.kernel.context import RequestContext
 from schema.kernel.errors import ErrorCode, HarborGuardError, bad_request
 from schema.kernel.ports import RateBudget
@@ -54,7 +52,6 @@ PAGE = Path(__file__).parent / "static/graphiql/index.html"
 MAX_OPERATIONS_PER_SOCKET = 10
 INIT_SECONDS = 10.0
 UNAUTHORIZED_CLOSE, FORBIDDEN_CLOSE, TOO_LARGE_CLOSE = 4401, 4403, 1009
-TOO_SLOW = HarborGuardError(ErrorCode.TIMEOUT, "The operation took too long; ask for less at a time")
 
 
 def graphql_refusal(error: HarborGuardError, request_id: str) -> Response:
@@ -96,6 +93,8 @@ class Socket(ASGIWebSocketAdapter):
             return
 
     async def send_json(self, message: Mapping[str, object]) -> None:
+        if self.ws.application_state is WebSocketState.DISCONNECTED:
+            raise WebSocketDisconnected
         try:
             await self.ws.send_text(orjson.dumps(message).decode())
         except WebSocketDisconnect as error:
@@ -127,47 +126,54 @@ class SocketHandler(BaseGraphQLTransportWSHandler[RequestContext, None]):
 
     async def _caller(self) -> RequestContext:
         """A context of its own for one operation. Raises HarborGuardError."""
-        resolve = partial(authenticate_socket, self.websocket.ws.scope, self._payload, self.context.services)
-        return replace(self.context, principal_or_none=await resolve(), resolve_again=resolve)
+        connection = self.context
+        resolve = partial(authenticate_socket, self.websocket.ws.scope, self._payload, connection.services)
+        return RequestContext(
+            services=connection.services,
+            principal_or_none=await resolve(),
+            request_id=connection.request_id,
+            client_ip=connection.client_ip,
+            user_agent=connection.user_agent,
+            resolve_again=resolve,
+        )
 
     async def run_operation(self, operation: Operation[RequestContext, None]) -> None:
+        refusal = None
         try:
-            context = await self._caller()
-            await context.charge(self.view.budget)
-            results = await self.schema.stream(
-                operation.query,
-                variable_values=operation.variables,
-                context_value=context,
-                operation_name=operation.operation_name,
-            )
-            async with aclosing(results):
-                failed = await self._relay(operation, results)
+            failed = await self._run(operation)
         except HarborGuardError as error:
-            failed = True
-            await operation.send_initial_errors([_shown(error, self.context.request_id)])
+            refusal = _shown(error, self.context.request_id)
         except WebSocketDisconnected:
             return
         except Exception as error:  # noqa: BLE001 -- a task of its own: nobody above would see it
+            refusal = presented(GraphQLError("", original_error=error), self.context.request_id)
+        if refusal is not None:
             failed = True
-            shown = presented(GraphQLError("", original_error=error), self.context.request_id)
-            await operation.send_initial_errors([shown])
+            with suppress(WebSocketDisconnected):
+                await operation.send_initial_errors([refusal])
         self.view.metrics.count_operation(operation.operation_name, failed=failed)
 
-    async def _relay(self, operation: Operation[RequestContext, None], results: AsyncGenerator[Any, None]) -> bool:
-        """Sends what comes; the first result has to come in time. Whether any had errors. Raises TIMEOUT."""
+    async def _run(self, operation: Operation[RequestContext, None]) -> bool:
+        """Sends what comes; the first result has to come in time. Whether any had errors. Raises HarborGuardError."""
+        context = await self._caller()
+        await context.charge(self.view.budget)
+        results = await self.schema.stream(
+            operation.query,
+            variable_values=operation.variables,
+            context_value=context,
+            operation_name=operation.operation_name,
+        )
         failed = False
-        try:
-            async with asyncio.timeout(EXECUTION_SECONDS):
-                result = await anext(results, None)
-        except TimeoutError:
-            raise TOO_SLOW from None
-        while result is not None:
-            failed = failed or bool(result.errors)
-            if isinstance(result, PreExecutionError):
-                await operation.send_initial_errors(result.errors or [])
-                return failed
-            await operation.send_next(result)
-            result = await anext(results, None)
+        async with aclosing(cast("AsyncGenerator[ExecutionResult, None]", results)) as stream:
+            async with time_limit():
+                result = await anext(stream, None)
+            while result is not None:
+                failed = failed or bool(result.errors)
+                if isinstance(result, PreExecutionError):
+                    await operation.send_initial_errors(result.errors or [])
+                    return failed
+                await operation.send_next(result)
+                result = await anext(stream, None)
         await operation.send_operation_message({"id": operation.id, "type": "complete"})
         return failed
 
@@ -237,7 +243,7 @@ class GraphQLView(GraphQL[RequestContext, None]):
         if not isinstance(variables, dict | None):
             raise bad_request("variables must be an object")
         try:
-            async with asyncio.timeout(EXECUTION_SECONDS):
+            async with time_limit():
                 result = await self.schema.execute(
                     query,
                     variable_values=variables,
@@ -245,8 +251,8 @@ class GraphQLView(GraphQL[RequestContext, None]):
                     operation_name=name,
                     allowed_operation_types=allowed,
                 )
-        except TimeoutError:
-            result = ExecutionResult(None, [_shown(TOO_SLOW, context.request_id)])
+        except HarborGuardError as error:
+            result = ExecutionResult(None, [_shown(error, context.request_id)])
         except MissingQueryError:
             raise bad_request("The request has no query") from None
         except CannotGetOperationTypeError as error:

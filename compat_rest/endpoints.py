@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import mimetypes
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from string import Formatter
@@ -33,13 +31,13 @@ from compat_rest.events import END, EventStream
 from compat_rest.parameters import Parameter, read_path, read_query
 from compat_rest.routes import Envelope, Route
 from compat_rest.validation import check_body
+from schema.execution.limits import time_limit
 from schema.execution.runner import Operation, load_operation, run_operation, stream_operation
 from schema.kernel.context import RequestContext
-from schema.kernel.errors import ErrorCode, HarborGuardError, bad_request
+from schema.kernel.errors import bad_request
 from schema.kernel.idempotency import MAX_KEY_LENGTH, IdempotencyKey
 from schema.kernel.scalars import ByteStream
 
-EXECUTION_SECONDS = 10.0
 _SELECTED = {
     Envelope.PAGE: {"items", "meta"},
     Envelope.FILE: {"mediaType", "content"},
@@ -97,7 +95,7 @@ class Endpoint:
         return response
 
     async def _run(self, variables: dict[str, Any], context: RequestContext, key: IdempotencyKey | None) -> Any:
-        async with _time_limit():
+        async with time_limit():
             return await run_operation(self.schema, self.operation, variables, context, idempotency_key=key)
 
     async def _receive(
@@ -114,7 +112,7 @@ class Endpoint:
         if request.headers.get("last-event-id") == END:
             return Response(status_code=204)
         events = cast("AsyncGenerator[Any]", stream_operation(self.schema, self.operation, variables, context))
-        async with _time_limit():
+        async with time_limit():
             return await EventStream.open(events, request_id=context.request_id)
 
     def _idempotency_key(
@@ -142,15 +140,6 @@ class Endpoint:
         headers = {"Location": route.location.format_map(data)} if route.location else None
         additions = {name: template.format_map(data) for name, template in route.additions}
         return JsonResponse({"data": data | additions}, status_code=route.status, headers=headers)
-
-
-@asynccontextmanager
-async def _time_limit() -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(EXECUTION_SECONDS):
-            yield
-    except TimeoutError:
-        raise HarborGuardError(ErrorCode.TIMEOUT, "The operation took too long; ask for less at a time") from None
 
 
 def _download(data: Mapping[str, str], route: Route, path_params: Mapping[str, str]) -> Response:

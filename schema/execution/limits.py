@@ -7,6 +7,9 @@ it by its `limit` (the largest allowed one where the document leaves it to a var
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +35,7 @@ from graphql import (
 from graphql.type import GraphQLNonNull, is_leaf_type
 from graphql.validation import ValidationContext
 
+from schema.kernel.errors import ErrorCode, HarborGuardError
 from schema.kernel.pagination import DEFAULT_LIMIT, MAX_LIMIT
 
 MAX_TOKENS = 2_000
@@ -42,8 +46,19 @@ MAX_ROOT_FIELDS = 20
 MAX_DIRECTIVES = 50
 MAX_FRAGMENTS = 50
 MAX_COST = 5_000
+EXECUTION_SECONDS = 10.0
 # A list without a `limit` argument is one the domain bounds itself (engines of a scan, counts by severity).
 UNPAGED_LIST = 10
+
+
+@asynccontextmanager
+async def time_limit() -> AsyncIterator[None]:
+    """Gives an operation EXECUTION_SECONDS; what it began is rolled back. Raises TIMEOUT."""
+    try:
+        async with asyncio.timeout(EXECUTION_SECONDS):
+            yield
+    except TimeoutError:
+        raise HarborGuardError(ErrorCode.TIMEOUT, "The operation took too long; ask for less at a time") from None
 
 
 @dataclass(slots=True)

@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
 
-from app import graphql_view
 from compat_rest.bodies import MAX_JSON_BYTES
 from schema.build import build_schema
+from schema.execution import limits
 from schema.execution.documents import CACHE_SIZE, DocumentCache
 from schema.kernel.database import Database
 from tests.app.site import PASSWORD, SCAN, Site, Tenant, copy_sqlite, open_site
@@ -235,7 +235,7 @@ async def test_t24_body_that_is_no_single_request_is_refused(
 async def test_t27_operation_that_takes_too_long_is_given_up(
     client: httpx.AsyncClient, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(graphql_view, "EXECUTION_SECONDS", 0.0)
+    monkeypatch.setattr(limits, "EXECUTION_SECONDS", 0.0)
 
     answer = await post(client, tenant, "{ scans { items { id } } }")
 

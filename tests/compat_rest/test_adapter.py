@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from compat_rest import endpoints
 from compat_rest.bodies import MAX_JSON_BYTES
 from compat_rest.envelopes import STATUS_OF
+from schema.execution import limits
 from schema.kernel.errors import ErrorCode
 from schema.kernel.principal import Role
 from tests.compat_rest.notebook import BUDGET, MAX_UPLOAD_BYTES, NUMBERS, Notebook, good_note, principal
@@ -324,7 +324,7 @@ async def test_upload_whose_sender_goes_away_keeps_nothing(notebook: Notebook) -
 async def test_operation_that_takes_too_long_is_given_up(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(endpoints, "EXECUTION_SECONDS", 0.05)
+    monkeypatch.setattr(limits, "EXECUTION_SECONDS", 0.05)
 
     async with asyncio.timeout(20):
         assert error_of(await client.get("/api/notes/slow")) == (504, "TIMEOUT")

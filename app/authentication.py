@@ -64,8 +64,9 @@ def read_credential(headers: Headers) -> Credential | None:
 
 
 def read_socket_credential(headers: Headers, payload: object) -> Credential | None:
-    """The one credential of a WebSocket: `{"authorization": "Bearer …"}`, `{"apiKey": …}`, or what the handshake carried.
+    """The one credential of a WebSocket, out of the payload or the handshake.
 
+    The payload is `{"authorization": "Bearer …"}`, `{"apiKey": …}` or `{"x-api-key": …}`.
     WebSockets know no preflight, so the cookie counts only on a handshake from a page of this host: FORBIDDEN otherwise,
     unless the payload brings a credential of its own.
     """
@@ -122,7 +123,7 @@ def _from_headers(headers: Headers) -> Iterator[Credential]:
 def _from_payload(payload: object) -> Iterator[Credential]:
     if not isinstance(payload, Mapping):
         return
-    for name in ("authorization", "apiKey"):
+    for name in ("authorization", "apiKey", "x-api-key"):
         value = payload.get(name)
         if value is None:
             continue

@@ -144,6 +144,13 @@ async def test_query_and_mutation_run_on_a_socket_too(site: Site, tenant: Tenant
     assert made[1] == found[1] == {"id": "1", "type": "complete"}
 
 
+@pytest.mark.parametrize("name", ["apiKey", "x-api-key"])
+async def test_key_may_stand_in_the_first_message(site: Site, tenant: Tenant, name: str) -> None:
+    [key] = tenant.keys.values()
+    async with connected(site) as socket:
+        await socket.init(**{name: key})
+
+
 @pytest.mark.parametrize("protocols", [[], ["graphql-ws"], ["chat"]])
 async def test_t30_only_graphql_transport_ws_is_spoken(site: Site, protocols: list[str]) -> None:
     socket = Socket(site, protocols=protocols, headers={})

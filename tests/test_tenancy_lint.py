@@ -15,8 +15,8 @@ STATEMENTS = {"select", "update", "delete"}
 PREDICATES = {"tenant", "across_tenants"}
 
 
-def tenant_tables(base: type = TenantTable) -> set[str]:
-    names = set()
+def tenant_tables(base: type[TenantTable] = TenantTable) -> set[str]:
+    names: set[str] = set()
     for table in base.__subclasses__():
         names |= {table.__name__} | tenant_tables(table)
     return names

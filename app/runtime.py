@@ -34,6 +34,7 @@ async def open_services(settings: Settings, connections: Redis) -> AsyncIterator
     pepper, signing_key = server_secrets(settings.data_dir, master_key)
     database = Database(settings.database)
     redis = connections.connect()
+    rates = WindowLimiter(settings.redis_url)
     try:
         await upgrade(database)
         services = Services(
@@ -44,7 +45,7 @@ async def open_services(settings: Settings, connections: Redis) -> AsyncIterator
             keys=FileKeyProvider(settings.data_dir, master_key),
             mint=TokenMint(pepper),
             signer=SessionSigner(signing_key),
-            rates=WindowLimiter(settings.redis_url),
+            rates=rates,
             clock=utc_now,
             limits=Limits(
                 max_upload_bytes=settings.max_upload_bytes,
@@ -57,6 +58,7 @@ async def open_services(settings: Settings, connections: Redis) -> AsyncIterator
         finally:
             await services.background.settle()
     finally:
+        await rates.close()
         await redis.aclose(close_connection_pool=True)
         await database.close()
 

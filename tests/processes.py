@@ -48,7 +48,8 @@ def readers(parent: int, command: Reading) -> list[int]:
 
 def _reads(pid: int, command: Reading) -> bool:
     try:
-        if b"workers.analysis" not in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        if b"workers.analysis" not in arguments or b"--" in arguments:  # there it still is to be confined
             return False
         return f'"{command}":{{'.encode() in Path(f"/proc/{pid}/fd/0").read_bytes()
     except (FileNotFoundError, ProcessLookupError, PermissionError):

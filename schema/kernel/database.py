@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 from sqlalchemy import event
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL, Dialect, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -25,6 +25,9 @@ from schema.kernel.errors import ErrorCode, HarborGuardError
 BUSY_TIMEOUT_MS = 10_000
 STATEMENT_TIMEOUT_MS = 8_000
 READ_CONNECTIONS = 8
+# SQLSTATE classes: connection lost, rolled back for another transaction (deadlock), out of resources, shutting down or
+# starting up (PostgreSQL manual, appendix A).
+_AWAY = ("08", "40", "53", "57P")
 CONNECT_ARGS_POSTGRESQL = {
     "server_settings": {"application_name": "harborguard", "statement_timeout": str(STATEMENT_TIMEOUT_MS)}
 }
@@ -54,6 +57,7 @@ class Database:
                 json_deserializer=orjson.loads,
                 connect_args=CONNECT_ARGS_POSTGRESQL,
             )
+            event.listen(self._writer.sync_engine, "do_connect", _connect)
 
     def _sqlite_engine(self, *, writer: bool) -> AsyncEngine:
         engine = create_async_engine(
@@ -115,6 +119,14 @@ class Database:
             await engine.dispose()
 
 
+def _connect(dialect: Dialect, _record: object, arguments: list[Any], options: dict[str, Any]) -> DBAPIConnection:
+    """No such socket, no such host, nobody there in time: the driver raises these as they are."""
+    try:
+        return dialect.connect(*arguments, **options)
+    except OSError as error:
+        raise HarborGuardError(ErrorCode.SERVICE_UNAVAILABLE, "The database is not reachable; retry") from error
+
+
 class _translated:  # noqa: N801 -- reads as a word in a `with`
     """Turns an unreachable database into the documented 503 and a statement time-out into the documented 504."""
 
@@ -125,13 +137,15 @@ class _translated:  # noqa: N801 -- reads as a word in a `with`
             raise HarborGuardError(ErrorCode.SERVICE_UNAVAILABLE, "The database is busy; retry shortly") from error
         if not isinstance(error, DBAPIError):
             return
-        if getattr(error.orig, "sqlstate", None) == "57014":  # query_canceled: our statement_timeout
+        state = getattr(error.orig, "sqlstate", None) or ""
+        if state == "57014":  # query_canceled: our statement_timeout
             raise HarborGuardError(ErrorCode.TIMEOUT, "The query took too long; narrow its filters") from error
         if (
             error.connection_invalidated
             or isinstance(error, InterfaceError)
             or (isinstance(error, OperationalError) and not isinstance(error.orig, sqlite3.OperationalError))
             or _sqlite_busy(error.orig)
+            or state.startswith(_AWAY)
         ):
             raise HarborGuardError(ErrorCode.SERVICE_UNAVAILABLE, "The database is not reachable; retry") from error
 

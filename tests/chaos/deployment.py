@@ -31,7 +31,7 @@ from schema.kernel.principal import Role
 from schema.scans.models import EngineRun, Scan, ScanPhase, ScanStatus
 from schema.vulnerabilities.models import ScanFinding, Vulnerability
 from tests.factories.images import docker_files, write_archive
-from tests.processes import PATIENCE, is_alive, until
+from tests.processes import PATIENCE, Reading, is_alive, paused_reader, until
 from tests.workers.workshop import advisories, debian, store_advisories
 
 ROOT = Path(__file__).parents[2]
@@ -190,6 +190,13 @@ class Deployment:
         )
         assert response.status_code == 202, response.text
         return str(response.json()["data"]["id"])
+
+    async def trigger_and_pause(self, api: httpx.AsyncClient, reading: Reading) -> tuple[str, int]:
+        """(the scan's id, the process id of the child that reads its image and goes no further)."""
+        uploaded = await self.upload(api)
+        # Looks before there is anything to see: the child lives for a fraction of a second.
+        child = asyncio.create_task(paused_reader(self.worker_pid, reading))
+        return await self.trigger(api, uploaded), await child
 
     # --- In the database
 

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from schema.jobs.models import JobState
 from schema.scans.models import ScanPhase
 from tests.chaos.deployment import Deployment
-from tests.processes import PATIENCE, Reading, paused_reader, until, until_gone
+from tests.processes import PATIENCE, Reading, until, until_gone
 
 
 def open_sqlite(deployment: Deployment) -> sqlite3.Connection:
@@ -65,8 +65,7 @@ async def test_t100_while_a_child_reads_the_image(embedded: Deployment, reading:
     """FETCHING and INVENTORY."""
     await embedded.up()
     async with embedded.api(await embedded.key()) as api:
-        scan_id = await embedded.trigger(api)
-        child = await paused_reader(embedded.worker_pid, reading)
+        scan_id, child = await embedded.trigger_and_pause(api, reading)
         assert await embedded.phase(scan_id) is {"unpack": ScanPhase.FETCHING}.get(reading, ScanPhase.INVENTORY)
 
         await embedded.kill("serve")
@@ -140,17 +139,13 @@ async def test_t100_a_worker_that_waits_for_the_database(scale: Deployment, tabl
 async def test_t100_a_killed_api_disturbs_no_worker(scale: Deployment) -> None:
     await scale.up()
     async with scale.api(await scale.key()) as api:
-        scan_id = await scale.trigger(api)
-        await paused_and_released(scale, scan_id)
+        scan_id, child = await scale.trigger_and_pause(api, "unpack")
+        await scale.kill("serve")
+    assert (await scale.job(scan_id)).state is JobState.RUNNING
+
+    os.kill(child, signal.SIGCONT)
 
     await scale.assert_completed_once(scan_id, attempt=1)
-
-
-async def paused_and_released(scale: Deployment, scan_id: str) -> None:
-    child = await paused_reader(scale.worker_pid, "unpack")
-    await scale.kill("serve")
-    assert (await scale.job(scan_id)).state is JobState.RUNNING
-    os.kill(child, signal.SIGCONT)
 
 
 @pytest.mark.parametrize("kind", ["embedded", "scale"])
@@ -158,8 +153,7 @@ async def test_t101_a_process_that_is_asked_to_stop_hands_back(request: pytest.F
     deployment: Deployment = request.getfixturevalue(kind)
     await deployment.up()
     async with deployment.api(await deployment.key()) as api:
-        scan_id = await deployment.trigger(api)
-        child = await paused_reader(deployment.worker_pid, "inventory")
+        scan_id, child = await deployment.trigger_and_pause(api, "inventory")
 
     assert await deployment.kill(deployment.worker, signal.SIGTERM) == 0
 

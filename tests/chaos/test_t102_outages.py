@@ -8,7 +8,6 @@ import signal
 from redis import Redis
 
 from tests.chaos.deployment import Deployment
-from tests.processes import paused_reader
 from tests.servers import Server
 
 
@@ -28,17 +27,16 @@ async def test_t102_a_flushed_redis_loses_no_scan(scale: Deployment, own_redis: 
 async def test_t102_without_redis_scans_are_accepted_and_done(scale: Deployment, own_redis: Server) -> None:
     await scale.up()
     async with scale.api(await scale.key()) as api:
-        uploaded = [await scale.upload(api) for _ in range(2)]
-        first = await scale.trigger(api, uploaded[0])
-        child = await paused_reader(scale.worker_pid, "unpack")
+        uploaded = await scale.upload(api)
+        first, child = await scale.trigger_and_pause(api, "unpack")
         own_redis.kill()
         try:
             os.kill(child, signal.SIGCONT)
-            second = await scale.trigger(api, uploaded[1])
+            second = await scale.trigger(api, uploaded)
             listed = await api.get("/api/scans")
             assert listed.status_code == 200
             assert {first, second} <= {scan["id"] for scan in listed.json()["data"]}
-            await scale.until_ready(503)
+            assert (await api.get("/api/ready")).status_code == 200, "it can do its work"
             await scale.assert_completed_once(first, attempt=1)
         finally:
             own_redis.start()
@@ -51,8 +49,7 @@ async def test_t102_without_redis_scans_are_accepted_and_done(scale: Deployment,
 async def test_t103_a_restarted_postgresql_needs_no_other_restart(scale: Deployment, own_postgres: Server) -> None:
     await scale.up()
     async with scale.api(await scale.key()) as api:
-        scan_id = await scale.trigger(api)
-        child = await paused_reader(scale.worker_pid, "inventory")
+        scan_id, child = await scale.trigger_and_pause(api, "inventory")
         own_postgres.kill()
         try:
             os.kill(child, signal.SIGCONT)

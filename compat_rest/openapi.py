@@ -173,10 +173,11 @@ def _parameters(endpoint: Endpoint, shapes: Shapes) -> Iterator[Json]:
 
 def _query_shape(parameter: Parameter, shapes: Shapes) -> Json:
     shape = shapes.leaf(parameter.leaf) | _PAGING.get(parameter.name, {})
-    required = {"required": True} if parameter.required else {}
     if parameter.is_list:
-        return {"style": "form", "explode": False, "schema": {"type": "array", "items": shape}, **required}
-    return {"schema": shape, **required}
+        return {"style": "form", "explode": False, "schema": {"type": "array", "items": shape}}
+    if parameter.required:  # given without a text it counts as missing
+        return {"required": True, "schema": shape | {"minLength": 1}}
+    return {"schema": shape}
 
 
 def _argument_descriptions(endpoint: Endpoint) -> dict[str, str | None]:
@@ -214,9 +215,14 @@ def _success(endpoint: Endpoint, answer: Selected, shapes: Shapes) -> Json:
     if route.envelope is Envelope.FILE:
         return {"200": _response(meaning, "Content-Disposition", content={"*/*": {}})}
     if route.envelope is Envelope.EVENTS:
-        event = {"schema": {"type": "string"}, "x-event-data": shapes.answer(operation, answer)}
+        data = {"anyOf": [shapes.answer(operation, answer), _schema_reference("Error"), {"const": {}}]}
+        event = {
+            "id": {"type": "string", "description": f"Counts from 1; the last one is `{END}`."},
+            "event": {"enum": ["progress", "error", END]},
+            "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": data},
+        }
         return {
-            "200": _response(meaning, content={"text/event-stream": event}),
+            "200": _response(meaning, content={"text/event-stream": {"schema": object_of(event)}}),
             "204": _response("There are no more events."),
         }
     if route.envelope is Envelope.SINGLE:

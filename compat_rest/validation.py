@@ -92,6 +92,8 @@ def leaf_problem(kind: GraphQLEnumType | GraphQLScalarType, value: Any) -> str |
     if isinstance(kind, GraphQLEnumType):
         fits = isinstance(value, str) and value in kind.values
         return None if fits else f"must be one of {', '.join(kind.values)}"
+    if kind.name == "Int" and isinstance(value, float) and value.is_integer():
+        value = int(value)  # 3.0 is a whole number to JSON Schema and to GraphQL
     if kind.name in _JSON_TYPES:
         types, wanted = _JSON_TYPES[kind.name]
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):

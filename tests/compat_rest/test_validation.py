@@ -29,6 +29,7 @@ def issues(body: Any) -> list[tuple[str, str]]:
     [
         good_note(),
         good_note(rating=None, place=None),
+        good_note(rating=3.0),
         good_note(rating=5, weight=1, pinned=False, due="2026-04-26T14:22:11Z", place={"street": "Elm", "number": 7}),
     ],
 )

@@ -1,0 +1,42 @@
+"""Schemathesis over the OpenAPI document: every operation, with data that fits it and data that does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import schemathesis
+from schemathesis.core.result import Ok
+from schemathesis.specs.openapi.schemas import OpenApiSchema
+
+from tests.schemathesis.served import NOBODY, OWNER, VIEWER, Outcome, Served, configuration, explore
+
+# Need what cannot be made up: the token of the first start, a password, a session, an engine that left its output.
+NEVER_SUCCEED = {
+    "POST /api/setup",
+    "POST /api/auth/login",
+    "POST /api/auth/logout",
+    "GET /api/scans/{scanId}/engines/{engine}/raw",
+}
+
+
+def run(served: Served, caller: str, *, examples: int, **phases: Any) -> tuple[OpenApiSchema, Outcome]:
+    config = configuration(served.headers[caller], examples=examples, phases=phases)
+    schema = schemathesis.openapi.from_asgi("/openapi.json", served, config=config)
+    return schema, explore(schema)
+
+
+def test_t31_owner_meets_no_error_and_nothing_undocumented(served: Served) -> None:
+    schema, outcome = run(served, OWNER, examples=5)
+
+    operations = {result.ok().label for result in schema.get_all_operations() if isinstance(result, Ok)}
+    assert outcome.problems == []
+    assert operations - outcome.succeeded() == NEVER_SUCCEED
+
+
+@pytest.mark.parametrize("caller", [VIEWER, NOBODY])
+def test_t31_lesser_callers_meet_no_error_and_nothing_undocumented(served: Served, caller: str) -> None:
+    _, outcome = run(served, caller, examples=5, coverage={"enabled": False})
+
+    assert outcome.problems == []
+    assert outcome.answers

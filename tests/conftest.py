@@ -10,10 +10,15 @@ from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 from app.migrations import upgrade
 from schema.kernel.database import Database
 from tests.servers import Server, create_database, postgres_server, redis_server
+
+# How fast a loaded machine makes examples says nothing about the code.
+settings.register_profile("harborguard", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("harborguard")
 
 BACKENDS = ("sqlite", "postgresql")
 TEMPLATE = "harborguard_template"

@@ -120,7 +120,9 @@ async def test_budget_is_shared_by_all_processes_on_redis(redis: Server) -> None
     assert len({state.reset_at for state in states}) == 1
 
 
-async def test_many_at_once_pass_no_limit_on_redis(redis: Server) -> None:
+async def test_many_at_once_pass_no_limit_on_redis(redis: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A busy machine must not make Redis look away: its counting is what is tested.
+    monkeypatch.setattr(rate_limits, "REDIS_TIMEOUT_SECONDS", 60.0)
     limiter = WindowLimiter(redis.url)
     budget = RateBudget(family="crowd", requests=20, seconds=60)
     states = await asyncio.gather(*(limiter.hit(budget, "a") for _ in range(100)))

@@ -23,7 +23,7 @@ from schema.jobs.repository import Lease
 from schema.scans import lifecycle
 from schema.scans.failures import FailureCode, ScanFailure
 from schema.scans.ingest import FetchedImage, ScanResults, distinct, ingest
-from schema.scans.models import Engine, Scan, ScanPhase
+from schema.scans.models import Engine, EngineRunStatus, Scan, ScanPhase
 from schema.scans.repository import load_scan, write_log
 from schema.scans.rules import PACKAGE_ENGINES, VULNERABILITY_ENGINES, grade_reason
 from schema.vulnerabilities.records import FindingRecord
@@ -154,19 +154,20 @@ class _Performance:
         uncovered = (
             {name: count for name, count in run.packages_by_ecosystem.items() if name not in run.store} if run else {}
         )
+        engines = engine_results(requested, run)
         results = ScanResults(
             image=FetchedImage(
                 digest=image.digest, platform=image.platform, size_bytes=image.size_bytes, config=image.summary
             ),
             inventory=run.inventory if run else None,
-            engines=engine_results(requested, run),
+            engines=engines,
             findings=run.findings if run else (),
             finding_sources=(SOURCE,),
             finding_engines=tuple(judged),
             package_sources=(SOURCE,) if listed or judged else (),
             grade_reason=grade_reason(
                 requested,
-                completed=bool(judged) and run is not None and bool(run.store),
+                completed=any(each.engine in judged and each.status is EngineRunStatus.COMPLETE for each in engines),
                 uncovered=uncovered,
                 unread=run.inventory.unread if run else (),
                 packages=len(run.inventory.packages) if run else 0,

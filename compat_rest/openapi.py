@@ -173,11 +173,12 @@ def _parameters(endpoint: Endpoint, shapes: Shapes) -> Iterator[Json]:
 
 def _query_shape(parameter: Parameter, shapes: Shapes) -> Json:
     shape = shapes.leaf(parameter.leaf) | _PAGING.get(parameter.name, {})
+    required = {"required": True} if parameter.required else {}
     if parameter.is_list:
-        return {"style": "form", "explode": False, "schema": {"type": "array", "items": shape}}
-    if parameter.required:  # given without a text it counts as missing
-        return {"required": True, "schema": shape | {"minLength": 1}}
-    return {"schema": shape}
+        return {"style": "form", "explode": False, "schema": {"type": "array", "items": shape}, **required}
+    if parameter.required:
+        shape |= {"minLength": 1}  # without a text it counts as missing
+    return {"schema": shape, **required}
 
 
 def _argument_descriptions(endpoint: Endpoint) -> dict[str, str | None]:

@@ -68,18 +68,6 @@ async def scan(
     return bool(result["status"] == "COMPLETE")
 
 
-def _request(image: str, *, engines: tuple[Engine, ...], name: str | None, platform: str | None) -> ScanRequest:
-    """What exists as a file or directory is that, everything else a reference."""
-    path = Path(image)
-    local = path.exists()
-    return ScanRequest(
-        image=name or (_name_of(path) if local else image),
-        scanners=engines,
-        path=str(path.absolute()) if local else None,
-        platform=platform,
-    )
-
-
 async def _work(lease: Lease | None, runtime: WorkerRuntime, workspace: Workspace) -> None:
     """Every attempt right here: no other worker comes for it."""
     runner = JobRunner(runtime, workspace)

@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from arq.connections import ArqRedis
@@ -39,9 +40,14 @@ async def at_scale(database: Database, redis: Server, tmp_path: Path) -> AsyncIt
 
 
 async def started(workshop: Workshop) -> None:
-    """The worker's first look is over, so that only a wake-up makes it look again."""
+    """The worker's first look is over, and it looks for nothing more unless it is woken."""
     scan_id = await workshop.queue()
     await workshop.until_ended(scan_id)
+
+    async def idle() -> bool:
+        return not any("JobRunner._work" in repr(task) for task in asyncio.all_tasks())
+
+    await until(idle)
 
 
 async def is_woken(workshop: Workshop) -> None:
@@ -100,31 +106,36 @@ async def test_t102_a_worker_works_and_recovers_without_redis(
 async def test_t102_an_outage_in_the_middle_of_a_wake_up_does_not_end_the_listening(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """arq's own tasks are cut off then, and what they end with must stay among them."""
+    """arq's own task is cut off then, and what it ends with must stay its own."""
     monkeypatch.setattr(supervisor, "QUEUE_RETRY_SECONDS", 0.05)
-    iterate = supervisor.WakingWorker._poll_iteration
-    outages: list[int] = []
+    iterate, run_job = supervisor.WakingWorker._poll_iteration, supervisor.WakingWorker.run_job
+    cut_off = asyncio.Event()
+
+    async def hang_once(self: supervisor.WakingWorker, *job: Any) -> None:
+        if cut_off.is_set():
+            await run_job(self, *job)
+        else:
+            cut_off.set()
+            await asyncio.sleep(600)
 
     async def break_down(self: supervisor.WakingWorker) -> None:
         await iterate(self)
-        if self.tasks and not outages:
+        if any(not task.done() for task in self.tasks.values()) and cut_off.is_set() and not outages:
             outages.append(1)
             raise ConnectionResetError
 
+    outages: list[int] = []
+    monkeypatch.setattr(supervisor.WakingWorker, "run_job", hang_once)
     monkeypatch.setattr(supervisor.WakingWorker, "_poll_iteration", break_down)
     async with worker(workshop, reconcile_seconds=600):
         await started(workshop)
-        for number in range(2):
-            scan_id = await workshop.queue()
-            await workshop.services.relay.drain()
-            if number:
-                assert (await workshop.until_ended(scan_id)).status is ScanStatus.COMPLETE
-            else:
+        await workshop.services.relay.drain()
+        await cut_off.wait()
 
-                async def broken_down() -> bool:
-                    return bool(outages)
-
-                await until(broken_down)
+        scan_id = await workshop.queue()
+        await workshop.services.relay.drain()
+        assert (await workshop.until_ended(scan_id)).status is ScanStatus.COMPLETE
+    assert outages == [1]
 
 
 @on_sqlite

@@ -7,7 +7,7 @@ says so. Where it cannot judge it says that, too: no advisory data is a skipped 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
@@ -148,7 +148,3 @@ def coverage(found: Mapping[str, int], store: Mapping[str, EcosystemData]) -> tu
         }
         for ecosystem, packages in sorted(found.items())
     )
-
-
-def sources_of(engines: Collection[Engine]) -> tuple[str, ...]:
-    return (SOURCE,) if engines else ()

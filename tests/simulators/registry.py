@@ -19,10 +19,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Literal
 
 import uvicorn
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -308,26 +310,35 @@ def _with_body(honest: Response, body: bytes) -> Response:
 
 @dataclass
 class Stage:
-    """A running server whose registry can be replaced, because starting a server for every test takes longer."""
+    """A running server of many registries, because starting a server for every test takes longer.
 
-    host: str
-    app: ASGIApp | None = None
+    Each registry has a name of its own, so that what a cancelled pull has sent still reaches the registry it was
+    meant for and no later one. `resolve_to_loopback` knows the names.
+    """
 
-    def new_registry(self) -> RegistrySimulator:
-        """Takes the place of the one before."""
-        self.app = registry = RegistrySimulator(host=self.host)
-        return registry
+    address: str
+    registries: dict[str, RegistrySimulator] = field(default_factory=dict)
+
+    def new_registry(self, name: str | None = None) -> RegistrySimulator:
+        """Called `name`, or one that nobody else has; names below localhost are ours to use (RFC 6761)."""
+        name = name or f"registry{len(self.registries)}.localhost"
+        registry = RegistrySimulator(host=f"{name}:{self.address.rpartition(':')[2]}")
+        return self.registries.setdefault(registry.host, registry)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        assert self.app is not None
-        await self.app(scope, receive, send)
+        await self.registries[Headers(scope=scope)["host"]](scope, receive, send)
+
+
+async def resolve_to_loopback(_host: str, _port: int) -> list[IPv4Address]:
+    """A resolver for clients of a stage."""
+    return [IPv4Address("127.0.0.1")]
 
 
 @contextmanager
 def serving(*, certificate: Path | None = None) -> Iterator[Stage]:
     """A stage on a free port of 127.0.0.1, served in a thread; with a PEM file of key and certificate, over TLS."""
     listener = socket.create_server(("127.0.0.1", 0))
-    stage = Stage(host=f"127.0.0.1:{listener.getsockname()[1]}")
+    stage = Stage(address=f"127.0.0.1:{listener.getsockname()[1]}")
     server = uvicorn.Server(
         uvicorn.Config(
             stage,

@@ -37,6 +37,7 @@ from tests.simulators.registry import (
     huge,
     longer,
     redirecting,
+    resolve_to_loopback,
     serving,
     shorter,
     slowly,
@@ -86,14 +87,16 @@ def other(other_stage: Stage) -> RegistrySimulator:
 
 @pytest.fixture(scope="module")
 async def http() -> AsyncIterator[OutgoingClient]:
-    async with OutgoingClient(OutgoingPolicy(allowed_networks=LOOPBACK, silence_seconds=5)) as client:
+    policy = OutgoingPolicy(allowed_networks=LOOPBACK, silence_seconds=5)
+    async with OutgoingClient(policy, resolve=resolve_to_loopback) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
 async def impatient() -> AsyncIterator[OutgoingClient]:
     """Ends a silence after a moment."""
-    async with OutgoingClient(OutgoingPolicy(allowed_networks=LOOPBACK, silence_seconds=0.1)) as client:
+    policy = OutgoingPolicy(allowed_networks=LOOPBACK, silence_seconds=0.1)
+    async with OutgoingClient(policy, resolve=resolve_to_loopback) as client:
         yield client
 
 
@@ -357,7 +360,7 @@ async def test_t42_credentials_are_withheld_from_a_strange_token_service(
     registry: RegistrySimulator, http: OutgoingClient, other: RegistrySimulator, tmp_path: Path
 ) -> None:
     other.user = ("robot", "s3cret")
-    registry.auth, registry.realm = "bearer", f"http://{other.host.replace('127.0.0.1', 'localhost')}/token"
+    registry.auth, registry.realm = "bearer", f"http://{other.host}/token"
     with failing(FailureCode.REGISTRY_UNAUTHORIZED, saying="not known to belong to it"):
         await fetch(registry, http, tmp_path, credentials=ROBOT)
     assert [request.authorization for request in other.requests] == [None]
@@ -367,8 +370,8 @@ async def test_t42_credentials_are_withheld_from_a_strange_token_service(
 async def test_t42_the_refusal_of_a_strange_services_token_names_the_cause(
     registry: RegistrySimulator, http: OutgoingClient, other: RegistrySimulator, tmp_path: Path
 ) -> None:
-    registry.auth, registry.realm = "bearer", f"http://{other.host.replace('127.0.0.1', 'localhost')}/token"
-    with failing(FailureCode.REGISTRY_UNAUTHORIZED, saying="localhost, which is not known to belong to it"):
+    registry.auth, registry.realm = "bearer", f"http://{other.host}/token"
+    with failing(FailureCode.REGISTRY_UNAUTHORIZED, saying=".localhost, which is not known to belong to it"):
         await fetch(registry, http, tmp_path, credentials=ROBOT)
     assert [request.authorization for request in other.requests] == [None]
 
@@ -376,7 +379,7 @@ async def test_t42_the_refusal_of_a_strange_services_token_names_the_cause(
 async def test_t42_a_strange_token_service_may_still_give_tokens_to_everyone(
     registry: RegistrySimulator, http: OutgoingClient, other: RegistrySimulator, tmp_path: Path
 ) -> None:
-    registry.auth, registry.realm = "bearer", f"http://{other.host.replace('127.0.0.1', 'localhost')}/token"
+    registry.auth, registry.realm = "bearer", f"http://{other.host}/token"
     other._tokens = registry._tokens
     image = await fetch(registry, http, tmp_path, credentials=ROBOT)
     assert image.digest == APP.digest
@@ -684,9 +687,8 @@ async def test_t40_a_registry_at_a_blocked_address_is_refused(host: str, tmp_pat
             await fetch(RegistrySimulator(host=host), http, tmp_path)
 
 
-async def test_t43_a_closed_port_and_a_refused_network_read_the_same(
-    registry: RegistrySimulator, tmp_path: Path
-) -> None:
+async def test_t43_a_closed_port_and_a_refused_network_read_the_same(stage: Stage, tmp_path: Path) -> None:
+    registry = stage.new_registry("127.0.0.1")
     messages = set()
     async with OutgoingClient(OutgoingPolicy()) as http:
         with socket.create_server(("127.0.0.1", 0)) as closed:
@@ -719,8 +721,7 @@ async def test_a_cancelled_pull_leaves_nothing_half_written(
 async def test_tls_is_the_rule(tmp_path: Path) -> None:
     authority = new_authority(tmp_path)
     with serving(certificate=authority.issue("localhost")) as stage:
-        registry = stage.new_registry()
-        registry.host = stage.host.replace("127.0.0.1", "localhost")
+        registry = stage.new_registry("localhost")
         registry.add("team/app", APP, "1.0")
         for bundle in (authority.bundle, None):
             policy = OutgoingPolicy(allowed_networks=LOOPBACK, extra_ca_bundle=bundle)

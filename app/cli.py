@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -20,6 +21,7 @@ from schema.kernel.principal import Role
 from schema.scans.models import Engine
 
 T = TypeVar("T")
+PIPED_COLUMNS = 160
 cli = typer.Typer(
     name="harborguard",
     help="Container-image security: scan images with several engines and act on one truth.",
@@ -35,7 +37,8 @@ cli.add_typer(keys, name="keys")
 cli.add_typer(advisories, name="advisories")
 cli.add_typer(registries, name="registries")
 progress_console = Console(stderr=True)
-out = Console()
+# A pipeline's log has no width: rich would take 80 columns and cut ids and severities short.
+out = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPED_COLUMNS)
 
 
 def settings_or_exit() -> Settings:

@@ -8,7 +8,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import orjson
-import strawberry
 import yaml
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -33,7 +32,7 @@ from compat_rest.envelopes import error_response
 from compat_rest.openapi import openapi_document
 from compat_rest.routes import ROUTES
 from schema.build import build_schema
-from schema.execution.documents import DocumentCache
+from schema.execution.executable import ExecutableSchema
 from schema.jobs.repository import count_by_state
 from schema.kernel.context import Services
 from schema.kernel.database import Database
@@ -53,17 +52,17 @@ def create_app(settings: Settings, services: Services, *, probes: Mapping[str, P
     `probes` are what `/api/ready` asks beside the database, by name. Raises ValueError for a REST row that does not fit
     the schema.
     """
-    schema, documents, rest = _bound_schema()
+    schema, rest = _bound_schema()
     proxies = TrustedProxies(settings.trusted_proxies)
     budget = RateBudget(family="general", requests=settings.rate_limit_per_minute, seconds=60)
     metrics = Metrics(
-        documents=documents,
+        documents=schema.documents,
         operations=[row.operation for row in ROUTES],
         count_jobs=partial(_count_jobs, services.database),
     )
     graphql = GraphQLView(schema, metrics=metrics, budget=budget)
     readiness = Readiness({"database": partial(ask_database, services.database), **(probes or {})})
-    sdl = schema.as_str()
+    sdl = schema.declared.as_str()
 
     async def print_schema(_request: Request) -> Response:
         return PlainTextResponse(sdl)
@@ -99,10 +98,10 @@ def create_app(settings: Settings, services: Services, *, probes: Mapping[str, P
 
 
 @cache
-def _bound_schema() -> tuple[strawberry.Schema, DocumentCache, list[Route]]:
+def _bound_schema() -> tuple[ExecutableSchema, list[Route]]:
     """One per process: nothing in it belongs to one application."""
-    schema, documents = build_schema()
-    return schema, documents, bind_routes(schema._schema)  # noqa: SLF001 -- strawberry has no public name for it
+    schema = build_schema()
+    return schema, bind_routes(schema.graphql)
 
 
 async def _print_openapi(general: RateBudget, _request: Request, *, media_type: str) -> Response:
@@ -113,9 +112,8 @@ async def _print_openapi(general: RateBudget, _request: Request, *, media_type: 
 @cache
 def _openapi_texts(general: RateBudget) -> dict[str, bytes | str]:
     """The OpenAPI document by media type; made when it is first asked for, because it takes most of a second."""
-    schema, _, _ = _bound_schema()
-    graphql = schema._schema  # noqa: SLF001 -- strawberry has no public name for it
-    text = orjson.dumps(openapi_document(graphql, version=version("harborguard"), general=general))
+    schema, _ = _bound_schema()
+    text = orjson.dumps(openapi_document(schema.graphql, version=version("harborguard"), general=general))
     # Read back, because YAML would write a part that is shared in memory as an alias.
     plain = yaml.safe_dump(orjson.loads(text), sort_keys=False, allow_unicode=True, width=120)
     return {"application/json": text, "application/yaml": plain}

@@ -7,7 +7,7 @@ was refused.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import aclosing, suppress
 from datetime import timedelta
 from functools import partial
@@ -16,22 +16,16 @@ from typing import Any, cast
 
 import orjson
 import strawberry
-from graphql import GraphQLError
+from graphql import ExecutionResult, GraphQLError, OperationType
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from strawberry.asgi import ASGIWebSocketAdapter, GraphQL
-from strawberry.exceptions import MissingQueryError
-from strawberry.http import process_result
 from strawberry.http.exceptions import NonJsonMessageReceived, NonTextMessageReceived, WebSocketDisconnected
-from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler, Operation
 from strawberry.subscriptions.protocols.graphql_transport_ws.types import ConnectionInitMessage, Message
-from strawberry.types import ExecutionResult
-from strawberry.types.execution import PreExecutionError
-from strawberry.types.graphql import OperationType
 
 from app.authentication import authenticate_socket
 from app.headers import PAGE_POLICY
@@ -39,7 +33,9 @@ from app.metrics import Metrics
 from compat_rest.adapter import CONTEXT, ROUTE
 from compat_rest.bodies import MAX_JSON_BYTES, read_json_object
 from compat_rest.envelopes import STATUS_OF, JsonResponse, error_headers
-from schema.execution.errors import presented
+from schema.execution.errors import presented, refused
+from schema.execution.executable import ExecutableSchema
+from schema.execution.executable import Request as GraphQLRequest
 from schema.execution.limits import time_limit
 from schema.kernel.context import RequestContext
 from schema.kernel.errors import ErrorCode, HarborGuardError, bad_request
@@ -59,12 +55,8 @@ def graphql_refusal(error: HarborGuardError, request_id: str) -> Response:
     headers = error_headers(error)
     if error.code is ErrorCode.METHOD_NOT_ALLOWED:
         headers["Allow"] = ", ".join(METHODS)
-    body = {"errors": [_shown(error, request_id).formatted]}
+    body = {"errors": [refused(error, request_id).formatted]}
     return JsonResponse(body, status_code=STATUS_OF[error.code], headers=headers)
-
-
-def _shown(error: HarborGuardError, request_id: str) -> GraphQLError:
-    return presented(GraphQLError(error.message, original_error=error), request_id)
 
 
 class Socket(ASGIWebSocketAdapter):
@@ -142,7 +134,7 @@ class SocketHandler(BaseGraphQLTransportWSHandler[RequestContext, None]):
         try:
             failed = await self._run(operation)
         except HarborGuardError as error:
-            refusal = _shown(error, self.context.request_id)
+            refusal = refused(error, self.context.request_id)
         except WebSocketDisconnected:
             return
         except Exception as error:  # noqa: BLE001 -- a task of its own: nobody above would see it
@@ -157,22 +149,19 @@ class SocketHandler(BaseGraphQLTransportWSHandler[RequestContext, None]):
         """Sends what comes; the first result has to come in time. Whether any had errors. Raises HarborGuardError."""
         context = await self._caller()
         await context.charge(self.view.budget)
-        results = await self.schema.stream(
-            operation.query,
-            variable_values=operation.variables,
-            context_value=context,
-            operation_name=operation.operation_name,
-        )
+        schema = self.view.executable
+        request = GraphQLRequest(operation.query, operation.variables, operation.operation_name)
+        prepared = schema.operation(request, context)
+        if isinstance(prepared, list):
+            await operation.send_initial_errors(prepared)
+            return True
         failed = False
-        async with aclosing(cast("AsyncGenerator[ExecutionResult, None]", results)) as stream:
+        async with aclosing(schema.stream(prepared, operation.variables, context)) as stream:
             async with time_limit():
                 result = await anext(stream, None)
             while result is not None:
                 failed = failed or bool(result.errors)
-                if isinstance(result, PreExecutionError):
-                    await operation.send_initial_errors(result.errors or [])
-                    return failed
-                await operation.send_next(result)
+                await operation.send_next(cast("strawberry.types.ExecutionResult", result))  # it has the same members
                 result = await anext(stream, None)
         await operation.send_operation_message({"id": operation.id, "type": "complete"})
         return failed
@@ -184,14 +173,15 @@ class GraphQLView(GraphQL[RequestContext, None]):
     websocket_adapter_class = Socket
     graphql_transport_ws_handler_class = SocketHandler
 
-    def __init__(self, schema: strawberry.Schema, *, metrics: Metrics, budget: RateBudget) -> None:
+    def __init__(self, schema: ExecutableSchema, *, metrics: Metrics, budget: RateBudget) -> None:
         super().__init__(
-            schema,
+            schema.declared,
             graphql_ide=None,
             subscription_protocols=[GRAPHQL_TRANSPORT_WS_PROTOCOL],
             connection_init_wait_timeout=timedelta(seconds=INIT_SECONDS),
             max_subscriptions_per_connection=MAX_OPERATIONS_PER_SOCKET,
         )
+        self.executable = schema
         self.metrics = metrics
         self.budget = budget
 
@@ -232,33 +222,26 @@ class GraphQLView(GraphQL[RequestContext, None]):
             given = await read_json_object(request)
             allowed = {OperationType.QUERY, OperationType.MUTATION}
         result = await self._execute(given, context, allowed)
-        return JsonResponse(process_result(result))
+        return JsonResponse(result.formatted)
 
     async def _execute(
-        self, given: Mapping[str, Any], context: RequestContext, allowed: set[OperationType]
+        self, given: Mapping[str, Any], context: RequestContext, allowed: Collection[OperationType]
     ) -> ExecutionResult:
         query, variables, name = _text(given, "query"), given.get("variables"), _text(given, "operationName")
         if not query:
             raise bad_request("The request has no query")
         if not isinstance(variables, dict | None):
             raise bad_request("variables must be an object")
-        try:
-            async with time_limit():
-                result = await self.schema.execute(
-                    query,
-                    variable_values=variables,
-                    context_value=context,
-                    operation_name=name,
-                    allowed_operation_types=allowed,
-                )
-        except HarborGuardError as error:
-            result = ExecutionResult(None, [_shown(error, context.request_id)])
-        except MissingQueryError:
-            raise bad_request("The request has no query") from None
-        except CannotGetOperationTypeError as error:
-            raise bad_request(error.as_http_error_reason()) from None
-        except InvalidOperationTypeError as error:
-            raise bad_request(_misplaced(error.operation_type)) from None
+        request = GraphQLRequest(query, variables, name)
+        operation = self.executable.operation(request, context, allowed=allowed)
+        if isinstance(operation, list):
+            result = ExecutionResult(None, operation)
+        else:
+            try:
+                async with time_limit():
+                    result = await self.executable.execute(operation, variables, context)
+            except HarborGuardError as error:
+                result = ExecutionResult(None, [refused(error, context.request_id)])
         self.metrics.count_operation(name, failed=bool(result.errors))
         return result
 
@@ -300,9 +283,3 @@ def _text(given: Mapping[str, Any], name: str) -> str | None:
     if not isinstance(value, str | None):
         raise bad_request(f"{name} must be text")
     return value
-
-
-def _misplaced(kind: OperationType) -> str:
-    if kind is OperationType.SUBSCRIPTION:
-        return "Subscriptions need a WebSocket with the protocol graphql-transport-ws"
-    return "Mutations need POST"

@@ -54,7 +54,7 @@ async def scan(
                 seconds=runtime.limits.lease_seconds,
                 subject_id=scan_id,
             )
-        schema = build_schema()[0]._schema  # noqa: SLF001 -- strawberry has no public name for it
+        schema = build_schema().graphql
         with Workspace(runtime.work_dir, runtime.owner) as workspace:
             work = asyncio.create_task(_work(lease, runtime, workspace))
             try:

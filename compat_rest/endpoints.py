@@ -199,10 +199,10 @@ def _selected(operation: Operation, path: tuple[str, ...]) -> dict[str, Selectio
     """The response keys at a path below the root field. Raises ValueError when the path is not selected."""
     fragments = {
         definition.name.value: definition.selection_set
-        for definition in operation.document.definitions
+        for definition in operation.prepared.document.definitions
         if isinstance(definition, FragmentDefinitionNode)
     }
-    root = operation.definition.selection_set.selections[0]
+    root = operation.prepared.definition.selection_set.selections[0]
     keys = _keys(root.selection_set if isinstance(root, FieldNode) else None, fragments)
     for name in path:
         if name not in keys:
@@ -249,5 +249,5 @@ def _bindings(route: Route, schema: GraphQLSchema, operation: Operation) -> dict
 def _variable_types(schema: GraphQLSchema, operation: Operation) -> dict[str, GraphQLInputType]:
     return {
         node.variable.name.value: cast("GraphQLInputType", type_from_ast(schema, node.type))
-        for node in operation.definition.variable_definitions or ()
+        for node in operation.prepared.definition.variable_definitions or ()
     }

@@ -192,7 +192,7 @@ def _argument_descriptions(endpoint: Endpoint) -> dict[str, str | None]:
             if argument is not None:
                 found[node.name.value] = argument.description
 
-    visit(endpoint.operation.document, TypeInfoVisitor(info, Reader()))
+    visit(endpoint.operation.prepared.document, TypeInfoVisitor(info, Reader()))
     return found
 
 

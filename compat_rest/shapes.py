@@ -59,7 +59,7 @@ class Shapes:
     def root(self, operation: Operation) -> Selected:
         kind = self._schema.get_root_type(operation.type)
         assert kind is not None
-        return self._within(operation, kind, operation.definition.selection_set)[operation.response_key]
+        return self._within(operation, kind, operation.prepared.definition.selection_set)[operation.response_key]
 
     def below(self, operation: Operation, selected: Selected) -> dict[str, Selected]:
         """By response key, what is selected of an object or of the objects of a list."""
@@ -171,6 +171,6 @@ def _keywords(constraint: Constraint, *, is_list: bool) -> Json:
 def _fragment(operation: Operation, name: str) -> SelectionSetNode:
     return next(
         node.selection_set
-        for node in operation.document.definitions
+        for node in operation.prepared.document.definitions
         if isinstance(node, FragmentDefinitionNode) and node.name.value == name
     )

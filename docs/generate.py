@@ -68,7 +68,7 @@ def commands() -> str:
 
 
 def schema_language() -> str:
-    return build_schema()[0].as_str() + "\n"
+    return build_schema().declared.as_str() + "\n"
 
 
 def routes() -> str:
@@ -80,7 +80,7 @@ def routes() -> str:
         "`POST` routes marked with * honour `Idempotency-Key`. Outside the table: `GET /api/health`, `GET /api/ready`,\n"
         "`GET /metrics`, `GET /schema.graphql` and `/graphql`.\n"
     )
-    graphql: GraphQLSchema = build_schema()[0]._schema  # noqa: SLF001 -- strawberry has no public name for it
+    graphql: GraphQLSchema = build_schema().graphql
     documents = read_documents()
     endpoints = [Endpoint.bind(route, graphql, documents) for route in ROUTES]
     header = ("Route", "Operation", "Permission", "Lowest role", "Success", "Budget")

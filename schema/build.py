@@ -9,9 +9,7 @@ from strawberry.types.base import get_object_definition
 from schema.advisories.queries import AdvisoriesQuery
 from schema.credentials.mutations import CredentialsMutation
 from schema.credentials.queries import CredentialsQuery
-from schema.execution.documents import CachedDocuments, DocumentCache
-from schema.execution.errors import PresentErrors
-from schema.execution.executor import DocumentExecutor
+from schema.execution.executable import ExecutableSchema
 from schema.images.mutations import ImagesMutation
 from schema.images.queries import ImagesQuery
 from schema.kernel.operations import policy_of
@@ -39,18 +37,15 @@ class Subscription(ScansSubscription):
     pass
 
 
-def build_schema() -> tuple[strawberry.Schema, DocumentCache]:
-    """The schema and the cache of its documents. Raises LookupError for a root field that declares no policy."""
-    cache = DocumentCache()
+def build_schema() -> ExecutableSchema:
+    """Raises LookupError for a root field that declares no policy."""
     schema = strawberry.Schema(
         query=Query,
         mutation=Mutation,
         subscription=Subscription,
-        extensions=[lambda: CachedDocuments(cache), PresentErrors],
-        execution_context_class=DocumentExecutor,
         config=StrawberryConfig(scalar_map=SCALARS, auto_camel_case=True),
     )
     for root in (Query, Mutation, Subscription):
         for field in get_object_definition(root, strict=True).fields:
             policy_of(field)
-    return schema, cache
+    return ExecutableSchema(schema)

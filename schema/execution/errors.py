@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import structlog
-from graphql import ExecutionResult as GraphQLExecutionResult
 from graphql import GraphQLError
-from strawberry.extensions import SchemaExtension
-from strawberry.types import ExecutionResult
 
-from schema.kernel.context import RequestContext
 from schema.kernel.errors import ErrorCode, HarborGuardError
 
 log = structlog.get_logger(__name__)
@@ -37,44 +31,20 @@ def error_of(error: GraphQLError) -> HarborGuardError:
     return HarborGuardError(ErrorCode.INTERNAL_ERROR, INTERNAL_MESSAGE)
 
 
-class PresentedError(GraphQLError):
-    """An error as the client sees it. Presenting it again changes nothing."""
-
-
 def presented(error: GraphQLError, request_id: str) -> GraphQLError:
     """The error with `extensions.code` and `extensions.requestId`, and nothing that was not meant to be shown."""
-    if isinstance(error, PresentedError):
-        return error
     known = error_of(error)
-    return PresentedError(
+    return GraphQLError(
         known.message,
         nodes=error.nodes,
         source=error.source,
         positions=error.positions,
         path=error.path,
+        original_error=known,
         extensions={**known.extensions, "requestId": request_id},
     )
 
 
-class PresentErrors(SchemaExtension):
-    """Applies `presented` to whatever strawberry is about to return, and to every event of a stream."""
-
-    def on_operation(self) -> Iterator[None]:
-        yield
-        execution = self.execution_context
-        self._present(execution.result)
-        if execution.pre_execution_errors:
-            execution.pre_execution_errors = self._presented(execution.pre_execution_errors)
-
-    def on_stream_result(self, result: object) -> Iterator[None]:
-        self._present(result)
-        yield
-
-    def _present(self, result: object) -> None:
-        if isinstance(result, ExecutionResult | GraphQLExecutionResult) and result.errors:
-            result.errors = self._presented(result.errors)
-
-    def _presented(self, errors: list[GraphQLError]) -> list[GraphQLError]:
-        context = self.execution_context.context
-        request_id = context.request_id if isinstance(context, RequestContext) else ""
-        return [presented(error, request_id) for error in errors]
+def refused(error: HarborGuardError, request_id: str) -> GraphQLError:
+    """An error of ours as GraphQL shows it, when there is no place in a document where it happened."""
+    return presented(GraphQLError(error.message, original_error=error), request_id)

@@ -1,33 +1,64 @@
-"""Runs one prepared operation for an adapter: idempotency, one transaction, data or one error."""
+"""Runs prepared operations: once, as a stream, and for an adapter with idempotency in one transaction."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, cast
 
-from graphql import (
-    DocumentNode,
-    ExecutionResult,
-    FieldNode,
-    GraphQLError,
-    GraphQLSchema,
-    OperationDefinitionNode,
-    OperationType,
-    execute,
-    subscribe,
-)
+from graphql import ExecutionResult, FieldNode, GraphQLError, GraphQLSchema, OperationType, execute, subscribe
 from sqlalchemy.exc import IntegrityError
 
-from schema.execution.documents import prepare
+from schema.execution.documents import PreparedOperation, prepare
 from schema.execution.errors import error_of
-from schema.execution.executor import DocumentExecutor
+from schema.execution.executor import CompiledExecutor
 from schema.kernel.context import RequestContext
 from schema.kernel.errors import HarborGuardError
 from schema.kernel.idempotency import IdempotencyKey, recall, remember
 from schema.kernel.operations import Policy, policy_of
+
+
+async def execute_operation(
+    schema: GraphQLSchema, operation: PreparedOperation, variables: Mapping[str, Any] | None, context: RequestContext
+) -> ExecutionResult:
+    """The result of a query or mutation, with errors as they were raised."""
+    outcome = execute(
+        schema,
+        operation.document,
+        context_value=context,
+        variable_values=cast("dict[str, Any]", variables),
+        operation_name=operation.name,
+        executor_class=CompiledExecutor,
+        hide_suggestions=True,
+        plan=operation.plan,
+    )
+    return await outcome if inspect.isawaitable(outcome) else outcome
+
+
+async def open_stream(
+    schema: GraphQLSchema, operation: PreparedOperation, variables: Mapping[str, Any] | None, context: RequestContext
+) -> AsyncGenerator[ExecutionResult, None]:
+    """The results of a subscription, with errors as they were raised. What its source raises comes as it is."""
+    outcome = subscribe(
+        schema,
+        operation.document,
+        context_value=context,
+        variable_values=cast("dict[str, Any]", variables),
+        operation_name=operation.name,
+        executor_class=CompiledExecutor,
+        hide_suggestions=True,
+        plan=operation.plan,
+    )
+    stream = await outcome if inspect.isawaitable(outcome) else outcome
+    if isinstance(stream, ExecutionResult):
+        yield stream
+        return
+    # graphql-core promises an iterator; what a subscription gives is a generator, which must not outlive its listener.
+    async with aclosing(cast("AsyncGenerator[ExecutionResult, None]", stream)) as results:
+        async for result in results:
+            yield result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,42 +66,36 @@ class Operation:
     """A named document with exactly one root field, checked when the process starts."""
 
     name: str
-    text: str
-    document: DocumentNode
-    definition: OperationDefinitionNode
+    prepared: PreparedOperation
     root_field: str
     response_key: str
     policy: Policy
 
     @property
     def type(self) -> OperationType:
-        return self.definition.operation
+        return self.prepared.type
 
 
 def load_operation(schema: GraphQLSchema, text: str) -> Operation:
     """Raises ValueError naming the operation and what is wrong with it, so that the process does not start with it."""
-    prepared = prepare(schema, text)
-    definitions = [] if prepared.document is None else prepared.document.definitions
-    operations = [definition for definition in definitions if isinstance(definition, OperationDefinitionNode)]
-    if prepared.errors or prepared.document is None or len(operations) != 1 or operations[0].name is None:
-        problems = "; ".join(error.message for error in prepared.errors) or "it must hold one named operation"
+    document = prepare(schema, text)
+    prepared = document.operation(None)
+    if prepared is None or prepared.name is None:
+        problems = "; ".join(error.message for error in document.errors) or "it must hold one named operation"
         msg = f"operation {text[:60]!r}: {problems}"
         raise ValueError(msg)
-    definition = operations[0]
-    roots = [node for node in definition.selection_set.selections if isinstance(node, FieldNode)]
-    root_type = schema.get_root_type(definition.operation)
-    if len(roots) != 1 or len(definition.selection_set.selections) != 1 or root_type is None:
+    selections = prepared.definition.selection_set.selections
+    root, root_type = selections[0], schema.get_root_type(prepared.type)
+    if len(selections) != 1 or not isinstance(root, FieldNode) or root_type is None:
         msg = f"operation {text[:60]!r}: it must select one root field"
         raise ValueError(msg)
-    field = schema.get_field(root_type, roots[0].name.value)
+    field = schema.get_field(root_type, root.name.value)
     assert field is not None, "validation has seen the field"
     return Operation(
-        name=operations[0].name.value,
-        text=text,
-        document=prepared.document,
-        definition=definition,
-        root_field=roots[0].name.value,
-        response_key=(roots[0].alias or roots[0].name).value,
+        name=prepared.name,
+        prepared=prepared,
+        root_field=root.name.value,
+        response_key=(root.alias or root.name).value,
         policy=policy_of(field.extensions["strawberry-definition"]),
     )
 
@@ -136,42 +161,21 @@ async def _recall(context: RequestContext, key: IdempotencyKey) -> Any:
 async def _execute(
     schema: GraphQLSchema, operation: Operation, variables: dict[str, Any], context: RequestContext
 ) -> Any:
-    outcome = execute(
-        schema,
-        operation.document,
-        context_value=context,
-        variable_values=variables,
-        executor_class=DocumentExecutor,
-    )
-    result = await outcome if inspect.isawaitable(outcome) else outcome
-    return _data(result, operation)
+    return _data(await execute_operation(schema, operation.prepared, variables, context), operation)
 
 
 async def stream_operation(
     schema: GraphQLSchema, operation: Operation, variables: dict[str, Any], context: RequestContext
 ) -> AsyncIterator[Any]:
     """The events of a subscription, each the data under its root field. Raises HarborGuardError."""
-    outcome = subscribe(
-        schema,
-        operation.document,
-        context_value=context,
-        variable_values=variables,
-        executor_class=DocumentExecutor,
-    )
-    stream = await outcome if inspect.isawaitable(outcome) else outcome
-    if isinstance(stream, ExecutionResult):
-        yield _data(stream, operation)
-        return
-    # graphql-core promises an iterator; what a subscription gives is a generator, which must not outlive its listener.
-    # What the generator itself raises is no result: it comes as it is.
-    try:
-        async with aclosing(cast("AsyncGenerator[ExecutionResult]", stream)) as results:
+    async with aclosing(open_stream(schema, operation.prepared, variables, context)) as results:
+        try:
             async for result in results:
                 yield _data(result, operation)
-    except HarborGuardError:
-        raise
-    except Exception as error:
-        raise error_of(GraphQLError("", original_error=error)) from error
+        except HarborGuardError:
+            raise
+        except Exception as error:
+            raise error_of(GraphQLError("", original_error=error)) from error
 
 
 def _data(result: ExecutionResult, operation: Operation) -> Any:

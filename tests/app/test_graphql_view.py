@@ -149,13 +149,13 @@ async def test_t19b_repeated_queries_are_prepared_once(client: httpx.AsyncClient
 
 
 def test_t19b_distinct_queries_do_not_pile_up() -> None:
-    schema, _ = build_schema()
+    schema = build_schema().graphql
     cache = DocumentCache(size=50)
     sizes = []
     tracemalloc.start()
     for round_number in range(4):
         for number in range(50):
-            cache.prepare(schema._schema, f"{{ me {{ r{round_number}x{number}: role }} }}")
+            cache.prepare(schema, f"{{ me {{ r{round_number}x{number}: role }} }}")
         gc.collect()
         sizes.append(tracemalloc.get_traced_memory()[0])
     tracemalloc.stop()

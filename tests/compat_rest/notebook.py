@@ -24,7 +24,6 @@ from strawberry.schema.config import StrawberryConfig
 
 from compat_rest.adapter import CONTEXT, bind_routes
 from compat_rest.routes import Envelope, Route
-from schema.execution.executor import DocumentExecutor
 from schema.kernel.clock import utc_now
 from schema.kernel.context import Limits, RequestContext, Services
 from schema.kernel.errors import ErrorCode, HarborGuardError, conflict, not_found
@@ -207,7 +206,6 @@ SCHEMA = strawberry.Schema(
     query=Query,
     mutation=Mutation,
     subscription=Subscription,
-    execution_context_class=DocumentExecutor,
     config=StrawberryConfig(scalar_map=SCALARS),
 )
 

@@ -25,7 +25,7 @@ from tests.isolation.estate import Unlimited, furnish
 __all__ = ["site"]
 
 DOCUMENT = openapi_document(
-    build_schema()[0]._schema, version="1.2.3", general=RateBudget(family="general", requests=300, seconds=60)
+    build_schema().graphql, version="1.2.3", general=RateBudget(family="general", requests=300, seconds=60)
 )
 PATHS = DOCUMENT["paths"]
 SCHEMAS = DOCUMENT["components"]["schemas"]

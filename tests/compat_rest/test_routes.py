@@ -49,7 +49,7 @@ POST   /api/auth/logout                              authenticated
 
 @pytest.fixture(scope="module")
 def schema() -> GraphQLSchema:
-    return build_schema()[0]._schema
+    return build_schema().graphql
 
 
 @pytest.fixture(scope="module")

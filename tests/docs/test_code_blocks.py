@@ -38,7 +38,7 @@ def _of(*languages: str) -> list[Block]:
 
 @pytest.fixture(scope="module")
 def schema() -> GraphQLSchema:
-    return build_schema()[0]._schema
+    return build_schema().graphql
 
 
 def test_every_block_says_what_it_is() -> None:
@@ -56,7 +56,7 @@ def test_what_is_not_run_says_why_and_is_the_exception() -> None:
 @pytest.mark.parametrize("block", _of("graphql"), ids=_name)
 def test_graphql_fits_the_schema(schema: GraphQLSchema, block: Block) -> None:
     prepared = prepare(schema, block.text)
-    assert prepared.document is not None
+    assert prepared.operations or prepared.errors
     assert [error.message for error in prepared.errors] == []
 
 

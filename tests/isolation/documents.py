@@ -81,8 +81,9 @@ def prefix_of(name: str, argument: GraphQLArgument | GraphQLInputField) -> IdPre
 
 def document(kind: str, name: str, field: GraphQLField) -> str:
     """An operation that asks for everything the field can show without further arguments."""
-    declared = ", ".join(f"${argument}: {argument_.type}" for argument, argument_ in field.args.items())
-    passed = ", ".join(f"{argument}: ${argument}" for argument in field.args)
+    free = {argument: argument_.type for argument, argument_ in field.args.items() if argument != "limit"}
+    declared = ", ".join(f"${argument}: {kind_}" for argument, kind_ in free.items())
+    passed = ", ".join([f"{argument}: ${argument}" for argument in free] + ["limit: 5"] * ("limit" in field.args))
     variables = f"({declared})" if declared else ""
     arguments = f"({passed})" if passed else ""
     return f"{kind} Asked{variables} {{ {name}{arguments}{_selection(field, 0)} }}"

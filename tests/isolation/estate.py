@@ -11,13 +11,17 @@ import pytest
 from sqlalchemy import select
 from sqlmodel import col
 
+from app.authentication import SESSION_COOKIE
 from schema.build import build_schema
+from schema.credentials.resolve import principal_for_session
 from schema.dependencies.records import Inventory, LayerRecord, PackageRecord, PackageType
+from schema.execution.documents import PreparedOperation
+from schema.execution.executable import Request
 from schema.images.models import Tag
 from schema.kernel.context import RequestContext
 from schema.kernel.ids import IdPrefix
 from schema.kernel.ports import RateBudget, RateState
-from schema.kernel.principal import ActorKind, Principal, Role
+from schema.kernel.principal import Principal
 from schema.kernel.scalars import ByteStream
 from schema.registries.models import RegistryProvider
 from schema.registries.repository import add_registry
@@ -29,7 +33,7 @@ from schema.vulnerabilities.models import Vulnerability
 from schema.vulnerabilities.records import FindingRecord, Severity
 from tests.app.site import Site, Tenant
 
-SCHEMA = build_schema()[0]
+SCHEMA = build_schema()
 
 
 class Unlimited:
@@ -54,23 +58,21 @@ class Estate:
 
 
 async def run(site: Site, principal: Principal, document: str, variables: dict[str, Any]) -> Any:
-    """The outcome of an operation, as strawberry returns it."""
+    """The answer to a query or mutation."""
     context = RequestContext(
         services=site.services, principal_or_none=principal, request_id="req", client_ip="192.0.2.9"
     )
-    return await SCHEMA.execute(document, variable_values=variables, context_value=context)
+    operation = SCHEMA.operation(Request(document, variables), context)
+    assert isinstance(operation, PreparedOperation), operation
+    return await SCHEMA.execute(operation, variables, context)
 
 
 async def furnish(site: Site, name: str) -> Estate:
     tenant = await site.tenant(name)
-    principal = Principal(
-        organization_id=tenant.organization_id,
-        role=Role.OWNER,
-        actor_kind=ActorKind.USER,
-        actor_id=tenant.user_id,
-        user_id=tenant.user_id,
-        credential_id="ses-none",
-    )
+    async with site.client() as client:
+        await site.sign_in(client, tenant)
+        principal = await principal_for_session(site.services, client.cookies[SESSION_COOKIE])
+    assert principal is not None
     canary = f"canary-{name}"
     ids = await _scanned(site, principal, canary)
     ids |= await _credentials(site, principal, canary)

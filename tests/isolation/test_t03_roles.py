@@ -14,7 +14,7 @@ from tests.isolation.documents import document, id_places, required_values, root
 from tests.isolation.estate import SCHEMA, Estate, run
 
 GOLDEN = Path(__file__).with_name("roles.golden.txt")
-FIELDS = {name: (kind, field) for kind, name, field in root_fields(SCHEMA._schema)}
+FIELDS = {name: (kind, field) for kind, name, field in root_fields(SCHEMA.graphql)}
 
 
 def matrix() -> str:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, cast
 
 import strawberry
 
 from schema.credentials import repository
 from schema.credentials.rules import browser_user, person
-from schema.credentials.types import ApiKey, ApiKeyPage, PersonalAccessToken, PersonalAccessTokenPage, SessionPage
+from schema.credentials.types import ApiKey, PersonalAccessToken, Session
+from schema.execution.lookahead import wanted
+from schema.kernel.arguments import AfterCursor, PageLimit, PageNumber, SearchText
 from schema.kernel.operations import Info, query_field
-from schema.kernel.pages import AfterCursor, PageLimit, PageNumber, SearchText
-from schema.kernel.pagination import page_request
+from schema.kernel.pagination import Page, page_request
 
 NamedSort = Annotated[str | None, strawberry.argument(description="createdAt, name; default createdAt:desc.")]
 SessionSort = Annotated[str | None, strawberry.argument(description="createdAt, lastSeenAt; default createdAt:desc.")]
@@ -29,22 +30,22 @@ class CredentialsQuery:
         sort: NamedSort = None,
         after: AfterCursor = None,
         search: SearchText = None,
-    ) -> ApiKeyPage:
+    ) -> Page[ApiKey]:
         async with info.context.read() as session:
-            found = await repository.list_api_keys(
+            return await repository.list_api_keys(
                 session,
                 info.context.organization_id,
                 page_request(page=page, limit=limit, sort=sort, after=after),
                 search=search,
+                wanted=wanted(info, "items"),
             )
-        return ApiKeyPage.of(found)
 
     @query_field("api-keys:view", description="One API key.")
     async def api_key(
         self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="`key-…`.")]
     ) -> ApiKey:
         async with info.context.read() as session:
-            return ApiKey.from_row(await repository.get_api_key(session, info.context.organization_id, id))
+            return cast("ApiKey", await repository.get_api_key(session, info.context.organization_id, id))
 
     @query_field("tokens:self", description="Your personal access tokens, newest first, without the revoked ones.")
     async def personal_access_tokens(
@@ -55,18 +56,18 @@ class CredentialsQuery:
         sort: NamedSort = None,
         after: AfterCursor = None,
         search: SearchText = None,
-    ) -> PersonalAccessTokenPage:
+    ) -> Page[PersonalAccessToken]:
         context = info.context
         user_id = person(context.principal)
         async with context.read() as session:
-            found = await repository.list_personal_access_tokens(
+            return await repository.list_personal_access_tokens(
                 session,
                 context.organization_id,
                 user_id,
                 page_request(page=page, limit=limit, sort=sort, after=after),
                 search=search,
+                wanted=wanted(info, "items"),
             )
-        return PersonalAccessTokenPage.of(found)
 
     @query_field("tokens:self", description="One of your personal access tokens.")
     async def personal_access_token(
@@ -76,7 +77,7 @@ class CredentialsQuery:
         user_id = person(context.principal)
         async with context.read() as session:
             row = await repository.get_personal_access_token(session, context.organization_id, user_id, id)
-        return PersonalAccessToken.from_row(row)
+        return cast("PersonalAccessToken", row)
 
     @query_field(None, description="Your signed-in browsers, newest first. For a signed-in browser only.")
     async def sessions(
@@ -86,16 +87,16 @@ class CredentialsQuery:
         limit: PageLimit = None,
         sort: SessionSort = None,
         after: AfterCursor = None,
-    ) -> SessionPage:
+    ) -> Page[Session]:
         context = info.context
         user_id = browser_user(context.principal)
         async with context.read() as session:
-            found = await repository.list_sessions(
+            return await repository.list_sessions(
                 session,
                 context.organization_id,
                 user_id,
                 page_request(page=page, limit=limit, sort=sort, after=after),
                 now=context.now(),
                 idle=timedelta(seconds=context.services.limits.session_idle_seconds),
+                wanted=wanted(info, "items"),
             )
-        return SessionPage.of(found, current_id=context.principal.credential_id)

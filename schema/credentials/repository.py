@@ -12,7 +12,7 @@ from sqlmodel import col
 
 from schema.credentials.models import ApiKey, PersonalAccessToken, Session
 from schema.kernel.errors import not_found
-from schema.kernel.pagination import Page, PageRequest, SortOrder, fetch_page
+from schema.kernel.pagination import Listing, Page, PageRequest, SortOrder, Wanted, fetch_page
 from schema.kernel.principal import ActorKind, Principal
 from schema.kernel.search import contains
 from schema.kernel.tenancy import across_tenants, tenant
@@ -24,33 +24,48 @@ UsedTable: TypeAlias = type[ApiKey | PersonalAccessToken]
 _NEWEST_FIRST = SortOrder(column="createdAt", descending=True)
 _NAMED = "the hash of the presented token names its row, and the row its organization"
 
-_KEY_COLUMNS = (
-    col(ApiKey.id),
-    col(ApiKey.name),
-    col(ApiKey.role),
-    col(ApiKey.prefix),
-    col(ApiKey.registry_id),
-    col(ApiKey.created_by),
-    col(ApiKey.created_at),
-    col(ApiKey.expires_at),
-    col(ApiKey.last_used_at),
+KEYS = Listing(
+    ApiKey,
+    columns={
+        "id": col(ApiKey.id),
+        "name": col(ApiKey.name),
+        "role": col(ApiKey.role),
+        "prefix": col(ApiKey.prefix),
+        "registry_id": col(ApiKey.registry_id),
+        "created_by": col(ApiKey.created_by),
+        "created_at": col(ApiKey.created_at),
+        "expires_at": col(ApiKey.expires_at),
+        "last_used_at": col(ApiKey.last_used_at),
+    },
+    sorts={"createdAt": col(ApiKey.created_at), "name": col(ApiKey.name)},
+    default=_NEWEST_FIRST,
 )
-_TOKEN_COLUMNS = (
-    col(PersonalAccessToken.id),
-    col(PersonalAccessToken.name),
-    col(PersonalAccessToken.permissions),
-    col(PersonalAccessToken.prefix),
-    col(PersonalAccessToken.created_at),
-    col(PersonalAccessToken.expires_at),
-    col(PersonalAccessToken.last_used_at),
+TOKENS = Listing(
+    PersonalAccessToken,
+    columns={
+        "id": col(PersonalAccessToken.id),
+        "name": col(PersonalAccessToken.name),
+        "permissions": col(PersonalAccessToken.permissions),
+        "prefix": col(PersonalAccessToken.prefix),
+        "created_at": col(PersonalAccessToken.created_at),
+        "expires_at": col(PersonalAccessToken.expires_at),
+        "last_used_at": col(PersonalAccessToken.last_used_at),
+    },
+    sorts={"createdAt": col(PersonalAccessToken.created_at), "name": col(PersonalAccessToken.name)},
+    default=_NEWEST_FIRST,
 )
-_SESSION_COLUMNS = (
-    col(Session.id),
-    col(Session.created_at),
-    col(Session.last_seen_at),
-    col(Session.expires_at),
-    col(Session.ip),
-    col(Session.user_agent),
+SESSIONS = Listing(
+    Session,
+    columns={
+        "id": col(Session.id),
+        "created_at": col(Session.created_at),
+        "last_seen_at": col(Session.last_seen_at),
+        "expires_at": col(Session.expires_at),
+        "ip": col(Session.ip),
+        "user_agent": col(Session.user_agent),
+    },
+    sorts={"createdAt": col(Session.created_at), "lastSeenAt": col(Session.last_seen_at)},
+    default=_NEWEST_FIRST,
 )
 
 
@@ -184,24 +199,22 @@ async def check_registry(session: AsyncSession, organization_id: str, registry_i
 
 
 async def list_api_keys(
-    session: AsyncSession, organization_id: str, request: PageRequest, *, search: str | None = None
+    session: AsyncSession,
+    organization_id: str,
+    request: PageRequest,
+    *,
+    search: str | None = None,
+    wanted: Wanted = None,
 ) -> Page[Any]:
     """Keys that were not revoked, expired ones among them."""
-    statement = select(*_KEY_COLUMNS).where(tenant(ApiKey, organization_id), col(ApiKey.revoked_at).is_(None))
+    matching = select(col(ApiKey.id)).where(tenant(ApiKey, organization_id), col(ApiKey.revoked_at).is_(None))
     if search:
-        statement = statement.where(contains(col(ApiKey.name), search))
-    return await fetch_page(
-        session,
-        statement,
-        request,
-        keys={"createdAt": col(ApiKey.created_at), "name": col(ApiKey.name)},
-        default=_NEWEST_FIRST,
-        row_id=col(ApiKey.id),
-    )
+        matching = matching.where(contains(col(ApiKey.name), search))
+    return await fetch_page(session, KEYS, matching, request, wanted=wanted)
 
 
 async def get_api_key(session: AsyncSession, organization_id: str, key_id: str) -> Any:
-    statement = select(*_KEY_COLUMNS).where(
+    statement = select(*KEYS.all_columns()).where(
         tenant(ApiKey, organization_id), col(ApiKey.id) == key_id, col(ApiKey.revoked_at).is_(None)
     )
     row = (await session.execute(statement)).one_or_none()
@@ -236,24 +249,23 @@ def _own_tokens(organization_id: str, user_id: str) -> ColumnElement[bool]:
 
 
 async def list_personal_access_tokens(
-    session: AsyncSession, organization_id: str, user_id: str, request: PageRequest, *, search: str | None = None
+    session: AsyncSession,
+    organization_id: str,
+    user_id: str,
+    request: PageRequest,
+    *,
+    search: str | None = None,
+    wanted: Wanted = None,
 ) -> Page[Any]:
     """Tokens that were not revoked, expired ones among them."""
-    statement = select(*_TOKEN_COLUMNS).where(_own_tokens(organization_id, user_id))
+    matching = select(col(PersonalAccessToken.id)).where(_own_tokens(organization_id, user_id))
     if search:
-        statement = statement.where(contains(col(PersonalAccessToken.name), search))
-    return await fetch_page(
-        session,
-        statement,
-        request,
-        keys={"createdAt": col(PersonalAccessToken.created_at), "name": col(PersonalAccessToken.name)},
-        default=_NEWEST_FIRST,
-        row_id=col(PersonalAccessToken.id),
-    )
+        matching = matching.where(contains(col(PersonalAccessToken.name), search))
+    return await fetch_page(session, TOKENS, matching, request, wanted=wanted)
 
 
 async def get_personal_access_token(session: AsyncSession, organization_id: str, user_id: str, token_id: str) -> Any:
-    statement = select(*_TOKEN_COLUMNS).where(
+    statement = select(*TOKENS.all_columns()).where(
         _own_tokens(organization_id, user_id), col(PersonalAccessToken.id) == token_id
     )
     row = (await session.execute(statement)).one_or_none()
@@ -293,21 +305,15 @@ async def list_sessions(
     *,
     now: datetime,
     idle: timedelta,
+    wanted: Wanted = None,
 ) -> Page[Any]:
     """Sessions that still count."""
-    statement = select(*_SESSION_COLUMNS).where(
+    matching = select(col(Session.id)).where(
         _own_sessions(organization_id, user_id),
         col(Session.expires_at) > now,
         col(Session.last_seen_at) > now - idle,
     )
-    return await fetch_page(
-        session,
-        statement,
-        request,
-        keys={"createdAt": col(Session.created_at), "lastSeenAt": col(Session.last_seen_at)},
-        default=_NEWEST_FIRST,
-        row_id=col(Session.id),
-    )
+    return await fetch_page(session, SESSIONS, matching, request, wanted=wanted)
 
 
 async def revoke_session(

@@ -80,7 +80,9 @@ class Site:
             path = path.prev
         assert path is not None
         nodes = [details.node for details in self.details]
-        return executor.build_resolve_info(self.definition, nodes, self.parent_type, path)
+        return cast(
+            "GraphQLResolveInfo[Any]", executor.build_resolve_info(self.definition, nodes, self.parent_type, path)
+        )
 
 
 def _unresolved(_x: CompiledExecutor, value: Any, _path: Place) -> Any:

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from typing import Any, NoReturn, cast
 
 from graphql import (
+    FieldNode,
     GraphQLError,
+    GraphQLField,
     GraphQLObjectType,
     GraphQLOutputType,
     GraphQLResolveInfo,
@@ -23,13 +25,22 @@ from graphql.execution.executor import collect_iterator_awaitables
 from graphql.pyutils import Path, gather_with_cancel
 from graphql.pyutils.is_awaitable import is_awaitable as default_is_awaitable
 from strawberry.execution import optimized_is_awaitable
-from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
+from strawberry.schema.schema import (
+    StrawberryGraphQLCoreExecutionContext,
+    _OperationContextAwareGraphQLResolveInfo,
+)
 
 from schema.execution.compiler import Place, Selection, Site, as_path
 from schema.execution.plain import Pending, Unresolved
 from schema.execution.plans import Plan, Variant
 
 _PLAIN_PREDICATES = (default_is_awaitable, optimized_is_awaitable)
+
+
+class PlannedInfo(_OperationContextAwareGraphQLResolveInfo):
+    """What resolvers are given, with the variant that is executed: see `lookahead`."""
+
+    variant: Variant | None = None
 
 
 class CompiledExecutor(StrawberryGraphQLCoreExecutionContext):
@@ -53,6 +64,13 @@ class CompiledExecutor(StrawberryGraphQLCoreExecutionContext):
             and self.field_resolver is default_field_resolver
             and self.is_awaitable in _PLAIN_PREDICATES
         )
+
+    def build_resolve_info(
+        self, field_def: GraphQLField, field_nodes: list[FieldNode], parent_type: GraphQLObjectType, path: Path
+    ) -> Any:
+        info = PlannedInfo._make(super().build_resolve_info(field_def, field_nodes, parent_type, path))
+        info.variant = self.variant
+        return info
 
     # What is collected once for all executions
 

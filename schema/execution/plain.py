@@ -32,6 +32,8 @@ from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.field import StrawberryField
 from strawberry.types.union import StrawberryUnion
 
+from schema.kernel.rows import PartOfSource
+
 
 class Unresolved(Exception):  # noqa: N818 -- a signal inside the executor, never an error anybody sees
     """A value was read that the compiled code is not made for; it has to be completed by the book."""
@@ -47,19 +49,6 @@ class Pending(Exception):  # noqa: N818 -- a signal inside the executor, never a
     def __init__(self, awaitable: Awaitable[Any]) -> None:
         super().__init__()
         self.awaitable = awaitable
-
-
-class PartOfSource(StrawberryField):
-    """A field whose object is made of columns of its parent's row: its source is its parent's source."""
-
-    def get_result(self, source: Any, info: Any, args: Any, kwargs: Any) -> Any:
-        del info, args, kwargs
-        return source
-
-
-def part_of_source(*, description: str) -> Any:
-    """A field of that kind, declared like any other field."""
-    return PartOfSource(python_name=None, graphql_name=None, type_annotation=None, description=description)
 
 
 class Reading(StrEnum):

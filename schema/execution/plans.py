@@ -6,18 +6,20 @@ operation has one variant for each combination of their values that has come up.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from graphql import (
     DirectiveNode,
     DocumentNode,
+    FieldNode,
     FragmentDefinitionNode,
     GraphQLObjectType,
     GraphQLOutputType,
     GraphQLSchema,
     OperationDefinitionNode,
     Visitor,
+    get_named_type,
     visit,
 )
 from graphql.execution.collect_fields import (
@@ -31,6 +33,8 @@ from graphql.execution.values import VariableValues
 from graphql.language import VariableNode
 
 from schema.execution.compiler import Complete, Dispatch, Selection, Site, compile_list, compile_object
+from schema.execution.plain import Reading, reading_of
+from schema.kernel.rows import READS
 
 MAX_VARIANTS = 16
 _DECIDING = frozenset({"skip", "include"})
@@ -108,11 +112,14 @@ class Variant:
         self._objects: dict[tuple[GraphQLObjectType, int, bool], Complete] = {}
         self._lists: dict[tuple[GraphQLOutputType, int], Complete] = {}
         self._dispatches: dict[tuple[GraphQLOutputType, int], Dispatch] = {}
+        self._details: dict[int, FieldDetailsList] = {}  # by the identity of the first node
+        self._attributes: dict[tuple[int, tuple[str, ...]], frozenset[str]] = {}
 
     def root(self, root_type: GraphQLObjectType) -> CollectedFields:
         if self._root is None:
             plan = self._plan
             self._root = collect_fields(plan.schema, plan.fragments, self._variables, root_type, plan.operation, True)
+            self._remember(self._root)
         return self._root
 
     def below(self, kind: GraphQLObjectType, details: FieldDetailsList) -> CollectedFields:
@@ -124,7 +131,38 @@ class Variant:
                 plan.schema, plan.fragments, self._variables, plan.operation, kind, details, True
             )
             found = self._below[kind, id(details)] = (details, collected)
+            self._remember(collected)
         return found[1]
+
+    def _remember(self, collected: CollectedFields) -> None:
+        self._details |= {id(details[0].node): details for details in collected.grouped_field_set.values()}
+
+    def attributes(self, kind: GraphQLOutputType, node: FieldNode, path: tuple[str, ...]) -> frozenset[str]:
+        """Python names of what is read off the sources of a field's objects, or of those at a path of fields below."""
+        key = (id(node), path)
+        found = self._attributes.get(key)
+        if found is None:
+            named = get_named_type(kind)
+            names = self._read(named, self._details[id(node)], path) if isinstance(named, GraphQLObjectType) else ()
+            found = self._attributes[key] = frozenset(names)
+        return found
+
+    def _read(self, kind: GraphQLObjectType, details: FieldDetailsList, path: tuple[str, ...]) -> Iterator[str]:
+        for each in self.below(kind, details).grouped_field_set.values():
+            name = each[0].node.name.value
+            if name.startswith("__") or (path and name != path[0]):
+                continue
+            definition = self._site(kind, each).definition
+            inner, reading = get_named_type(definition.type), reading_of(definition)
+            if path:
+                if isinstance(inner, GraphQLObjectType):
+                    yield from self._read(inner, each, path[1:])
+            elif reading is None:
+                yield from definition.extensions["strawberry-definition"].metadata.get(READS, ())
+            elif reading[0] is Reading.SOURCE and isinstance(inner, GraphQLObjectType):
+                yield from self._read(inner, each, ())
+            else:
+                yield reading[1]
 
     def dispatch(self, kind: GraphQLOutputType, parent_type: GraphQLObjectType, details: FieldDetailsList) -> Dispatch:
         """What completes values of a type at a field. The details are ones that this variant has collected."""

@@ -62,4 +62,4 @@ class ImagesMutation:
         except BaseException:
             await context.services.blobs.delete(blob.key)
             raise
-        return Upload.from_row(row)
+        return cast("Upload", row)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, cast
 
 import strawberry
 
+from schema.execution.lookahead import wanted
 from schema.images import repository
-from schema.images.types import Image, ImagePage
+from schema.images.types import Image
+from schema.kernel.arguments import AfterCursor, PageLimit, PageNumber, SearchText
 from schema.kernel.operations import Info, query_field
-from schema.kernel.pages import AfterCursor, PageLimit, PageMeta, PageNumber, SearchText
-from schema.kernel.pagination import page_request
+from schema.kernel.pagination import Page, page_request
 from schema.vulnerabilities.enums import Grade
 
 
@@ -30,9 +31,9 @@ class ImagesQuery:
         registry: Annotated[str | None, strawberry.argument(description="A registry's id or host.")] = None,
         risk_score: Annotated[int | None, strawberry.argument(description="At least this risk score.")] = None,
         grade: Annotated[list[Grade] | None, strawberry.argument(description="Any of these.")] = None,
-    ) -> ImagePage:
+    ) -> Page[Image]:
         async with info.context.read() as session:
-            found = await repository.list_images(
+            return await repository.list_images(
                 session,
                 info.context.organization_id,
                 page_request(page=page, limit=limit, sort=sort, after=after),
@@ -40,12 +41,12 @@ class ImagesQuery:
                 risk_score=risk_score,
                 grades=grade,
                 search=search,
+                wanted=wanted(info, "items"),
             )
-        return ImagePage(items=[Image.from_row(row) for row in found.items], meta=PageMeta.of(found.meta))
 
     @query_field("images:view", description="One image.")
     async def image(
         self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="`img-…`.")]
     ) -> Image:
         async with info.context.read() as session:
-            return Image.from_row(await repository.get_image(session, info.context.organization_id, id))
+            return cast("Image", await repository.get_image(session, info.context.organization_id, id))

@@ -11,21 +11,46 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from schema.images.models import Digest, Image, Tag, Upload
-from schema.kernel.columns import all_columns
 from schema.kernel.errors import not_found
 from schema.kernel.ids import IdPrefix, new_id
-from schema.kernel.pagination import Page, PageRequest, SortOrder, fetch_page
+from schema.kernel.pagination import Listing, Page, PageRequest, SortOrder, Wanted, fetch_page
 from schema.kernel.search import contains
 from schema.kernel.tenancy import tenant
 from schema.kernel.upsert import insert_missing
 from schema.vulnerabilities.scores import Grade
+from schema.vulnerabilities.verdict import verdict_columns
 
-_IMAGE_SORTS = {
-    "name": col(Image.name),
-    "createdAt": col(Image.created_at),
-    "riskScore": col(Image.risk_key),
-}
-_TAG_SORTS = {"name": col(Tag.name), "updatedAt": col(Tag.updated_at), "riskScore": col(Tag.risk_key)}
+IMAGES = Listing(
+    Image,
+    columns=verdict_columns(Image)
+    | {
+        "id": col(Image.id),
+        "name": col(Image.name),
+        "registry_id": col(Image.registry_id),
+        "tag_count": col(Image.tag_count),
+        "latest_tag": col(Image.latest_tag),
+        "latest_digest": col(Image.latest_digest),
+        "last_scanned_at": col(Image.last_scanned_at),
+        "created_at": col(Image.created_at),
+    },
+    sorts={"name": col(Image.name), "createdAt": col(Image.created_at), "riskScore": col(Image.risk_key)},
+    default=SortOrder(column="createdAt", descending=True),
+)
+TAGS = Listing(
+    Tag,
+    columns=verdict_columns(Tag)
+    | {
+        "id": col(Tag.id),
+        "name": col(Tag.name),
+        "digest": col(Tag.digest),
+        "last_scan_id": col(Tag.last_scan_id),
+        "last_scanned_at": col(Tag.last_scanned_at),
+        "created_at": col(Tag.created_at),
+        "updated_at": col(Tag.updated_at),
+    },
+    sorts={"name": col(Tag.name), "updatedAt": col(Tag.updated_at), "riskScore": col(Tag.risk_key)},
+    default=SortOrder(column="updatedAt", descending=True),
+)
 
 
 async def list_images(
@@ -37,47 +62,36 @@ async def list_images(
     risk_score: int | None = None,
     grades: Sequence[Grade] | None = None,
     search: str | None = None,
+    wanted: Wanted = None,
 ) -> Page[Any]:
     """`registry` is a registry's id or host, `risk_score` the least."""
-    statement = select(*all_columns(Image)).where(tenant(Image, organization_id))
+    matching = select(col(Image.id)).where(tenant(Image, organization_id))
     if registry:
-        statement = statement.where(
+        matching = matching.where(
             (col(Image.registry_id) == registry) | col(Image.name).startswith(f"{registry}/", autoescape=True)
         )
     if risk_score is not None:
-        statement = statement.where(col(Image.risk_key) >= risk_score)
+        matching = matching.where(col(Image.risk_key) >= risk_score)
     if grades:
-        statement = statement.where(col(Image.grade).in_(grades))
+        matching = matching.where(col(Image.grade).in_(grades))
     if search:
-        statement = statement.where(contains(col(Image.name), search))
-    return await fetch_page(
-        session,
-        statement,
-        request,
-        keys=_IMAGE_SORTS,
-        default=SortOrder(column="createdAt", descending=True),
-        row_id=col(Image.id),
-    )
+        matching = matching.where(contains(col(Image.name), search))
+    return await fetch_page(session, IMAGES, matching, request, wanted=wanted)
 
 
 async def get_image(session: AsyncSession, organization_id: str, image_id: str) -> Any:
-    statement = select(*all_columns(Image)).where(tenant(Image, organization_id), col(Image.id) == image_id)
+    statement = select(*IMAGES.all_columns()).where(tenant(Image, organization_id), col(Image.id) == image_id)
     row = (await session.execute(statement)).one_or_none()
     if row is None:
         raise not_found("Image")
     return row
 
 
-async def list_tags(session: AsyncSession, organization_id: str, image_id: str, request: PageRequest) -> Page[Any]:
-    statement = select(*all_columns(Tag)).where(tenant(Tag, organization_id), col(Tag.image_id) == image_id)
-    return await fetch_page(
-        session,
-        statement,
-        request,
-        keys=_TAG_SORTS,
-        default=SortOrder(column="updatedAt", descending=True),
-        row_id=col(Tag.id),
-    )
+async def list_tags(
+    session: AsyncSession, organization_id: str, image_id: str, request: PageRequest, *, wanted: Wanted = None
+) -> Page[Any]:
+    matching = select(col(Tag.id)).where(tenant(Tag, organization_id), col(Tag.image_id) == image_id)
+    return await fetch_page(session, TAGS, matching, request, wanted=wanted)
 
 
 async def file_image(

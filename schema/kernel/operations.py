@@ -91,11 +91,6 @@ def subscription_field(permission: str, *, description: str) -> Callable[..., An
     return cast("Callable[..., Any]", strawberry.subscription(description=description, extensions=[guard]))
 
 
-def resolved_field(*, description: str) -> Callable[..., Any]:
-    """A field below the root that is fetched when it is asked for."""
-    return cast("Callable[..., Any]", strawberry.field(description=description))
-
-
 def policy_of(field: StrawberryField) -> Policy:
     """The declared policy of a root field. Raises LookupError for a field without one: nothing is open by omission."""
     for extension in field.extensions:
@@ -113,6 +108,5 @@ __all__ = [
     "policy_of",
     "query_field",
     "received_field",
-    "resolved_field",
     "subscription_field",
 ]

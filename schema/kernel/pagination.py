@@ -11,22 +11,26 @@ import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 import orjson
-from sqlalchemy import Float, Integer, Select, and_, func, or_, select
+import strawberry
+from sqlalchemy import ColumnElement, Float, Integer, Select, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute, Mapped
 from sqlalchemy.types import TypeEngine
 
 from schema.kernel.clock import iso_utc
-from schema.kernel.columns import EnumText, UtcDateTime
+from schema.kernel.columns import EnumText, Table, UtcDateTime, metadata
 from schema.kernel.errors import bad_request
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
 MAX_PAGE = 1_000_000
 MAX_KEY = 2**31 - 1  # of a sort key that is a number
+COUNT_BOUND = 10_000  # rows of a filtered list are counted so far and no further
+Wanted: TypeAlias = "frozenset[str] | None"
+"""Attributes a document reads off each row; None where that is not known, which means all."""
 
 T = TypeVar("T")
 
@@ -49,23 +53,22 @@ class PageRequest:
     after: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@strawberry.type(description="Where a page stands in its list.")
 class PageMeta:
-    """The documented `meta` of a list. `total` counts every row of the filter, `pageSize` is the limit in force."""
+    page: int = strawberry.field(description="Number of this page, from 1.")
+    page_size: int = strawberry.field(description="Rows a page holds at most.")
+    total: int = strawberry.field(description="Rows of the whole list with this filter.")
+    total_is_exact: bool = strawberry.field(description="False where rows were counted up to a bound only.")
+    total_pages: int = strawberry.field(description="Pages of the rows that were counted.")
+    has_next: bool = strawberry.field(description="Whether rows follow.")
+    has_prev: bool = strawberry.field(description="Whether rows come before.")
+    end_cursor: str | None = strawberry.field(description="Cursor of the last row; null for an empty page.")
 
-    page: int
-    page_size: int
-    total: int
-    total_pages: int
-    has_next: bool
-    has_prev: bool
-    end_cursor: str | None = None
 
-
-@dataclass(frozen=True, slots=True)
+@strawberry.type(description="A page of a list.")
 class Page(Generic[T]):
-    items: Sequence[T]
-    meta: PageMeta
+    items: list[T] = strawberry.field(description="The rows.")
+    meta: PageMeta = strawberry.field(description="Where the page stands.")
 
 
 def page_request(*, page: int | None, limit: int | None, sort: str | None, after: str | None = None) -> PageRequest:
@@ -136,26 +139,83 @@ def iso_utc_exact(moment: datetime) -> str:
     return iso_utc(moment) if not moment.microsecond % 1000 else moment.isoformat()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Join:
+    """A table that some columns of a list come from; joined when one of them is asked for."""
+
+    target: type[Table]
+    on: ColumnElement[bool]
+    columns: frozenset[str]
+
+
+class Listing:
+    """A list of the schema: rows of a table with a text id, what they show, and how they can be sorted.
+
+    `columns` are named as the attributes of the GraphQL type that reads them; sort keys are columns of the table itself.
+    """
+
+    def __init__(
+        self,
+        table: type[Table],
+        *,
+        columns: Mapping[str, Any],
+        sorts: Mapping[str, Mapped[Any]],
+        default: SortOrder,
+        joins: Sequence[Join] = (),
+    ) -> None:
+        self.default = default
+        self.sorts = sorts
+        self._table = metadata.tables[str(table.__tablename__)]
+        self._columns = columns
+        self._joins = joins
+
+    def all_columns(self) -> list[ColumnElement[Any]]:
+        """Everything a row can show, for the statement of a single one."""
+        return [column.label(name) for name, column in self._columns.items()]
+
+    def page(self, matching: Select[str], order: SortOrder, wanted: Wanted) -> Select[Any]:
+        """The rows whose ids are selected by a bounded, ordered statement, in that order.
+
+        First the ids, which an index answers alone, then what is shown of those few: a deep page would otherwise read
+        every row before it. The last two columns are the sort key and the id.
+        """
+        names = self._columns.keys() if wanted is None else self._columns.keys() & wanted
+        page = matching.subquery("page")
+        key = self._table.c[cast("InstrumentedAttribute[Any]", self.sorts[order.column]).key]
+        shown = [column.label(name) for name, column in self._columns.items() if name in names]
+        statement = select(*shown, key.label("page_key"), self._table.c.id.label("page_id")).select_from(self._table)
+        statement = statement.join(page, page.c.id == self._table.c.id)
+        for join in self._joins:
+            if join.columns & names:
+                statement = statement.join(join.target, join.on)
+        return statement.order_by(*_direction(order, key, self._table.c.id))
+
+
+def _direction(order: SortOrder, *columns: Any) -> list[Any]:
+    return [column.desc() if order.descending else column.asc() for column in columns]
+
+
 async def fetch_page(
     session: AsyncSession,
-    statement: Select[*tuple[Any, ...]],
+    listing: Listing,
+    matching: Select[str],
     request: PageRequest,
     *,
-    keys: Mapping[str, Mapped[Any]],
-    default: SortOrder,
-    row_id: Mapped[str],
+    wanted: Wanted = None,
+    total: Select[int] | None = None,
 ) -> Page[Any]:
-    """One page of `statement`, whose selected columns must hold the sort key and the id under their own names.
+    """One page of a list, as rows with the wanted columns.
 
-    Two statements: the rows (one more than asked tells `has_next` of a cursor page) and the count.
+    `matching` selects the ids of the listing's table. `total` is a statement that knows how many there are; without one
+    they are counted, up to COUNT_BOUND. Two statements.
     """
-    order = parse_sort(request.sort, columns=keys, default=default)
-    # `col()` says Mapped, which hides the name and the type; what it returns is an attribute that has both.
-    key, identity = cast("InstrumentedAttribute[Any]", keys[order.column]), cast("InstrumentedAttribute[str]", row_id)
-    total = (await session.execute(select(func.count()).select_from(statement.order_by(None).subquery()))).scalar_one()
-    ordered = statement.order_by(
-        key.desc() if order.descending else key.asc(), row_id.desc() if order.descending else row_id.asc()
-    )
+    order = parse_sort(request.sort, columns=listing.sorts, default=listing.default)
+    key = cast("InstrumentedAttribute[Any]", listing.sorts[order.column])
+    [row_id] = matching.selected_columns
+    counted = (await session.execute(bounded_count(matching) if total is None else total)).scalar_one()
+    is_exact = total is not None or counted <= COUNT_BOUND
+    counted = counted if is_exact else COUNT_BOUND
+    ordered = matching.order_by(*_direction(order, key, row_id))
     if request.after is not None:
         last_key, last_id = read_cursor(request.after, order, column_type=key.type)
         beyond = key < last_key if order.descending else key > last_key
@@ -163,18 +223,24 @@ async def fetch_page(
         ordered = ordered.where(or_(beyond, and_(key == last_key, tie)))
     else:
         ordered = ordered.offset((request.page - 1) * request.limit)
-    rows = (await session.execute(ordered.limit(request.limit + 1))).all()
+    # One more than asked tells whether rows follow.
+    rows = (await session.execute(listing.page(ordered.limit(request.limit + 1), order, wanted))).all()
     items = rows[: request.limit]
-    last = items[-1]._mapping if items else None  # noqa: SLF001 -- SQLAlchemy's public name for a row as a mapping
     return Page(
-        items,
-        PageMeta(
+        items=items,
+        meta=PageMeta(
             page=request.page,
             page_size=request.limit,
-            total=total,
-            total_pages=-(-total // request.limit),
+            total=counted,
+            total_is_exact=is_exact,
+            total_pages=-(-counted // request.limit),
             has_next=len(rows) > request.limit,
             has_prev=request.page > 1 or request.after is not None,
-            end_cursor=None if last is None else write_cursor(order, last[key.key], last[identity.key]),
+            end_cursor=write_cursor(order, items[-1].page_key, items[-1].page_id) if items else None,
         ),
     )
+
+
+def bounded_count(matching: Select[str]) -> Select[int]:
+    """How many rows a statement selects, up to one more than COUNT_BOUND."""
+    return select(func.count()).select_from(matching.limit(COUNT_BOUND + 1).subquery())

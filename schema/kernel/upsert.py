@@ -1,4 +1,4 @@
-"""Insert-unless-there, spelled once for both databases."""
+"""Inserts that meet what is there already, spelled once for both databases."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sqlalchemy import CursorResult
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from schema.kernel.columns import Table
+from schema.kernel.columns import Table, metadata
 
 
 async def insert_missing(
@@ -23,8 +23,23 @@ async def insert_missing(
     rows = [values] if isinstance(values, Mapping) else list(values)
     if not rows:
         return 0
-    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(table).values(rows).on_conflict_do_nothing(index_elements=list(unique))
+    statement = _dialect(session).insert(table).values(rows).on_conflict_do_nothing(index_elements=list(unique))
     result = await session.execute(statement)
     assert isinstance(result, CursorResult)
     return result.rowcount
+
+
+async def add_counts(
+    session: AsyncSession, table: type[Table], rows: Sequence[Mapping[str, Any]], *, unique: Sequence[str]
+) -> None:
+    """Adds each row's `count` to the row of the same unique key, which is made when it is missing."""
+    if not rows:
+        return
+    statement = _dialect(session).insert(table).values(list(rows))
+    counted = metadata.tables[str(table.__tablename__)].c.count + statement.excluded.count
+    await session.execute(statement.on_conflict_do_update(index_elements=list(unique), set_={"count": counted}))
+
+
+def _dialect(session: AsyncSession) -> Any:
+    """The module whose `insert` knows ON CONFLICT in the database's own way."""
+    return sqlite if session.get_bind().dialect.name == "sqlite" else postgresql

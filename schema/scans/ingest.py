@@ -22,6 +22,7 @@ from schema.scans import repository
 from schema.scans.failures import FailureCode
 from schema.scans.models import Engine, EngineRunStatus, Scan, ScanPhase, ScanStatus
 from schema.scans.rules import scan_outcome
+from schema.vulnerabilities import counts
 from schema.vulnerabilities.models import ScanFinding, TriageStatus, Vulnerability
 from schema.vulnerabilities.records import FindingRecord
 from schema.vulnerabilities.scores import SeverityCounts, grade, risk_score
@@ -92,6 +93,7 @@ async def ingest(session: AsyncSession, scan: Scan, results: ScanResults, *, now
     if results.inventory is not None:
         await _store_inventory(session, scan, results.inventory, results.package_sources)
     triage = await _store_findings(session, scan, results, now=now)
+    await counts.refresh(session, organization_id, scan.image_id)
     await _end_scan(session, scan, results, triage, now=now)
 
 
@@ -209,6 +211,7 @@ async def _store_findings(
             "severity": finding.severity,
             "severity_key": severity_rank(finding.severity),
             "sources": sources,
+            "agreement": len(sources),
             "engines": engines,
             "path": finding.package.path,
             "layer_digest": finding.package.layer_digest,
@@ -250,6 +253,7 @@ def _statement(finding: FindingRecord, sources: list[str], *, now: datetime) -> 
         "fixed_versions": list(finding.fixed_versions),
         "fixable": bool(finding.fixed_versions),
         "sources": sources,
+        "agreement": len(sources),
         "last_seen_at": now,
     }
 
@@ -313,16 +317,16 @@ async def _refresh_known(
 def verdict(findings: Iterable[FindingRecord], *, graded: bool) -> dict[str, Any]:
     """The stored counters of a scan, a tag or an image, with their sort keys."""
     open_findings = list(findings)
-    counts = SeverityCounts.of(finding.severity for finding in open_findings)
-    given = grade(counts) if graded else None
+    by_severity = SeverityCounts.of(finding.severity for finding in open_findings)
+    given = grade(by_severity) if graded else None
     # No exploit intelligence is imported yet: EPSS is unknown and nothing is known to be exploited.
     risk = risk_score((finding.severity, None, False) for finding in open_findings) if graded else None
     return {
-        "critical": counts.critical,
-        "high": counts.high,
-        "medium": counts.medium,
-        "low": counts.low,
-        "unknown": counts.unknown,
+        "critical": by_severity.critical,
+        "high": by_severity.high,
+        "medium": by_severity.medium,
+        "low": by_severity.low,
+        "unknown": by_severity.unknown,
         "fixable": sum(bool(finding.fixed_versions) for finding in open_findings),
         "kev": 0,
         "grade": given,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, cast
 
 import strawberry
 
@@ -30,7 +30,7 @@ class ScansMutation:
             scan_id = await trigger.queue_scan(
                 session, trigger.request_of(input), context.principal, ip=context.client_ip, now=context.now()
             )
-            return Scan.from_row(await repository.get_scan(session, context.organization_id, scan_id))
+            return cast("Scan", await repository.get_scan(session, context.organization_id, scan_id))
 
     @mutation_field("scans:edit", description="Stops a queued or running scan. CONFLICT when it has ended.")
     async def cancel_scan(
@@ -40,7 +40,7 @@ class ScansMutation:
         async with context.write() as session:
             await trigger.cancel_scan(session, id, context.principal, ip=context.client_ip, now=context.now())
             context.signal_after_commit(id)
-            return Scan.from_row(await repository.get_scan(session, context.organization_id, id))
+            return cast("Scan", await repository.get_scan(session, context.organization_id, id))
 
     @mutation_field("scans:delete", description="Removes a scan that has ended, with what it found. Returns its id.")
     async def delete_scan(

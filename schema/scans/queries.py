@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, cast
 
 import strawberry
 
+from schema.execution.lookahead import wanted
+from schema.kernel.arguments import AfterCursor, PageLimit, PageNumber, SearchText
 from schema.kernel.operations import Info, query_field
-from schema.kernel.pages import AfterCursor, PageLimit, PageNumber, SearchText
-from schema.kernel.pagination import page_request
+from schema.kernel.pagination import Page, page_request
 from schema.scans import repository
-from schema.scans.types import Scan, ScanPage, ScanStatusFilter
+from schema.scans.types import Scan, ScanStatusFilter
 
 
 @strawberry.type
@@ -28,18 +29,18 @@ class ScansQuery:
         after: AfterCursor = None,
         search: SearchText = None,
         status: Annotated[list[ScanStatusFilter] | None, strawberry.argument(description="Any of these.")] = None,
-    ) -> ScanPage:
+    ) -> Page[Scan]:
         async with info.context.read() as session:
-            found = await repository.list_scans(
+            return await repository.list_scans(
                 session,
                 info.context.organization_id,
                 page_request(page=page, limit=limit, sort=sort, after=after),
                 statuses=[wanted.status for wanted in status] if status else None,
                 search=search,
+                wanted=wanted(info, "items"),
             )
-        return ScanPage.of(found)
 
     @query_field("scans:view", description="One scan.")
     async def scan(self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="`scn-…`.")]) -> Scan:
         async with info.context.read() as session:
-            return Scan.from_row(await repository.get_scan(session, info.context.organization_id, id))
+            return cast("Scan", await repository.get_scan(session, info.context.organization_id, id))

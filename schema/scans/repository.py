@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, delete, func, insert, or_, select, update
+from sqlalchemy import delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -16,23 +16,39 @@ from schema.dependencies.models import Layer, Package
 from schema.dependencies.records import PackageType
 from schema.kernel.columns import all_columns
 from schema.kernel.errors import not_found
-from schema.kernel.pagination import Page, PageRequest, SortOrder, fetch_page
+from schema.kernel.pagination import Listing, Page, PageRequest, SortOrder, Wanted, fetch_page
+from schema.kernel.rows import as_text
 from schema.kernel.search import contains
 from schema.kernel.tenancy import tenant
 from schema.scans.models import Engine, EngineOutput, EngineRun, EngineRunStatus, Scan, ScanLog, ScanStatus
+from schema.vulnerabilities.verdict import verdict_columns
 
 MAX_LOG_LINES = 1_000
-_SORTS = {
-    "scannedAt": col(Scan.ordered_at),
-    "status": col(Scan.status),
-    "compliance": col(Scan.grade_key),
-    "riskScore": col(Scan.risk_key),
-}
-_LATEST_FIRST = SortOrder(column="scannedAt", descending=True)
-
-
-def _scans(organization_id: str) -> Select[Any]:
-    return select(*all_columns(Scan)).where(tenant(Scan, organization_id))
+SCANS = Listing(
+    Scan,
+    columns={column.key: column for column in all_columns(Scan)}
+    | verdict_columns(Scan)
+    | {
+        "image": col(Scan.reference),
+        "origin": as_text(Scan.origin),
+        "status": as_text(Scan.status),
+        "phase": as_text(Scan.phase),
+        "failure_code": as_text(Scan.failure_code),
+    },
+    sorts={
+        "scannedAt": col(Scan.ordered_at),
+        "status": col(Scan.status),
+        "compliance": col(Scan.grade_key),
+        "riskScore": col(Scan.risk_key),
+    },
+    default=SortOrder(column="scannedAt", descending=True),
+)
+PACKAGES = Listing(
+    Package,
+    columns={column.key: column for column in all_columns(Package)} | {"type": as_text(Package.type)},
+    sorts={"name": col(Package.name)},
+    default=SortOrder(column="name", descending=False),
+)
 
 
 async def list_scans(
@@ -42,20 +58,22 @@ async def list_scans(
     *,
     statuses: Sequence[ScanStatus] | None = None,
     search: str | None = None,
+    wanted: Wanted = None,
 ) -> Page[Any]:
     """`search` looks in the reference and the digest."""
-    statement = _scans(organization_id)
+    matching = select(col(Scan.id)).where(tenant(Scan, organization_id))
     if statuses:
-        statement = statement.where(col(Scan.status).in_(statuses))
+        matching = matching.where(col(Scan.status).in_(statuses))
     if search:
-        statement = statement.where(
+        matching = matching.where(
             or_(contains(col(Scan.reference), search), contains(func.coalesce(col(Scan.digest), ""), search))
         )
-    return await fetch_page(session, statement, request, keys=_SORTS, default=_LATEST_FIRST, row_id=col(Scan.id))
+    return await fetch_page(session, SCANS, matching, request, wanted=wanted)
 
 
 async def get_scan(session: AsyncSession, organization_id: str, scan_id: str) -> Any:
-    row = (await session.execute(_scans(organization_id).where(col(Scan.id) == scan_id))).one_or_none()
+    statement = select(*SCANS.all_columns()).where(tenant(Scan, organization_id), col(Scan.id) == scan_id)
+    row = (await session.execute(statement)).one_or_none()
     if row is None:
         raise not_found("Scan")
     return row
@@ -74,9 +92,11 @@ async def change_scan(session: AsyncSession, organization_id: str, scan_id: str,
     await session.execute(update(Scan).where(tenant(Scan, organization_id), col(Scan.id) == scan_id).values(**values))
 
 
-async def engine_runs(session: AsyncSession, organization_id: str, scan_id: str) -> Sequence[EngineRun]:
-    statement = select(EngineRun).where(tenant(EngineRun, organization_id), col(EngineRun.scan_id) == scan_id)
-    return (await session.execute(statement.order_by(col(EngineRun.id)))).scalars().all()
+async def engine_runs(session: AsyncSession, organization_id: str, scan_id: str) -> Sequence[Any]:
+    statement = select(*all_columns(EngineRun)).where(
+        tenant(EngineRun, organization_id), col(EngineRun.scan_id) == scan_id
+    )
+    return (await session.execute(statement.order_by(col(EngineRun.id)))).all()
 
 
 async def change_engine_run(
@@ -104,25 +124,19 @@ async def list_packages(
     *,
     types: Sequence[PackageType] | None = None,
     search: str | None = None,
+    wanted: Wanted = None,
 ) -> Page[Any]:
-    statement = select(*all_columns(Package)).where(tenant(Package, organization_id), col(Package.scan_id) == scan_id)
+    matching = select(col(Package.id)).where(tenant(Package, organization_id), col(Package.scan_id) == scan_id)
     if types:
-        statement = statement.where(col(Package.type).in_(types))
+        matching = matching.where(col(Package.type).in_(types))
     if search:
-        statement = statement.where(or_(contains(col(Package.name), search), contains(col(Package.purl), search)))
-    return await fetch_page(
-        session,
-        statement,
-        request,
-        keys={"name": col(Package.name)},
-        default=SortOrder(column="name", descending=False),
-        row_id=col(Package.id),
-    )
+        matching = matching.where(or_(contains(col(Package.name), search), contains(col(Package.purl), search)))
+    return await fetch_page(session, PACKAGES, matching, request, wanted=wanted)
 
 
-async def layers(session: AsyncSession, organization_id: str, scan_id: str) -> Sequence[Layer]:
-    statement = select(Layer).where(tenant(Layer, organization_id), col(Layer.scan_id) == scan_id)
-    return (await session.execute(statement.order_by(col(Layer.index)))).scalars().all()
+async def layers(session: AsyncSession, organization_id: str, scan_id: str) -> Sequence[Any]:
+    statement = select(*all_columns(Layer)).where(tenant(Layer, organization_id), col(Layer.scan_id) == scan_id)
+    return (await session.execute(statement.order_by(col(Layer.index)))).all()
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,14 +172,14 @@ async def keep_engine_output(
     )
 
 
-async def log_lines(session: AsyncSession, organization_id: str, scan_id: str, *, after: int) -> Sequence[ScanLog]:
+async def log_lines(session: AsyncSession, organization_id: str, scan_id: str, *, after: int) -> Sequence[Any]:
     statement = (
-        select(ScanLog)
+        select(*all_columns(ScanLog))
         .where(tenant(ScanLog, organization_id), col(ScanLog.scan_id) == scan_id, col(ScanLog.sequence) > after)
         .order_by(col(ScanLog.sequence))
         .limit(MAX_LOG_LINES)
     )
-    return (await session.execute(statement)).scalars().all()
+    return (await session.execute(statement)).all()
 
 
 async def last_log_message(session: AsyncSession, organization_id: str, scan_id: str) -> str | None:

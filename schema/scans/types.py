@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import strawberry
 
-from schema.dependencies.models import Layer as LayerRow
-from schema.kernel.operations import Info, resolved_field
-from schema.kernel.pages import AfterCursor, PageLimit, PageMeta, PageNumber, SearchText
+from schema.execution.lookahead import wanted
+from schema.kernel.arguments import AfterCursor, PageLimit, PageNumber, SearchText
+from schema.kernel.operations import Info
 from schema.kernel.pagination import Page, page_request
+from schema.kernel.rows import part_of_source, resolved_field
 from schema.kernel.scalars import Long
 from schema.scans import repository
 from schema.scans.enums import Engine, EngineRunStatus, FailureCode, ScanOrigin, ScanPhase, ScanStatus
 from schema.vulnerabilities.enums import Grade, PackageType, Severity
 from schema.vulnerabilities.repository import list_findings
-from schema.vulnerabilities.types import Flaw, SeverityCounts, flaw_fields
+from schema.vulnerabilities.types import Flaw, SeverityCounts
 
 
 @strawberry.enum(description="Status filter; PENDING means QUEUED and COMPLETED means COMPLETE.")
@@ -53,26 +54,14 @@ class EngineRun:
     provider: str | None = strawberry.field(description="Who answered: `native 0.1.0`, `syft 1.18.1`; null: nobody.")
     message: str | None = strawberry.field(description="Why it was skipped or failed, or who stood in for it.")
     database_date: datetime | None = strawberry.field(description="Date of the advisory data it used.")
-    coverage: list[EcosystemCoverage] = strawberry.field(description="What it could judge, by ecosystem.")
     finding_count: int = strawberry.field(description="Findings it reported.")
     package_count: int = strawberry.field(description="Packages it reported.")
     started_at: datetime | None = strawberry.field(description="When it began.")
     duration_ms: int | None = strawberry.field(description="How long it took, in milliseconds.")
 
-    @classmethod
-    def from_row(cls, row: Any) -> EngineRun:
-        return cls(
-            engine=row.engine,
-            status=row.status,
-            provider=row.provider,
-            message=row.message,
-            database_date=row.database_date,
-            coverage=[EcosystemCoverage(**entry) for entry in row.coverage],
-            finding_count=row.finding_count,
-            package_count=row.package_count,
-            started_at=row.started_at,
-            duration_ms=row.duration_ms,
-        )
+    @resolved_field(description="What it could judge, by ecosystem.", reads=("coverage",))
+    def coverage(self) -> list[EcosystemCoverage]:
+        return [EcosystemCoverage(**entry) for entry in cast("Any", self).coverage]
 
 
 @strawberry.type(description="What a provider printed, as evidence.")
@@ -89,24 +78,6 @@ class Finding(Flaw):
     path: str = strawberry.field(description="File in the image that proves the package.")
     layer_digest: str = strawberry.field(description="Diff id of the layer that put it there.")
     layer_index: int = strawberry.field(description="0 is the lowest layer.")
-
-    @classmethod
-    def from_row(cls, row: Any) -> Finding:
-        return cls(
-            **flaw_fields(row),
-            id=strawberry.ID(row.id),
-            vulnerability_id=strawberry.ID(row.vulnerability_id),
-            engines=row.engines,
-            path=row.path,
-            layer_digest=row.layer_digest,
-            layer_index=row.layer_index,
-        )
-
-
-@strawberry.type(description="A page of findings.")
-class FindingPage:
-    items: list[Finding] = strawberry.field(description="The rows.")
-    meta: PageMeta = strawberry.field(description="Where the page stands.")
 
 
 @strawberry.type(description="A package of a scanned image.")
@@ -126,31 +97,6 @@ class Package:
     layer_index: int = strawberry.field(description="0 is the lowest layer.")
     sources: list[str] = strawberry.field(description="Providers that reported it.")
 
-    @classmethod
-    def from_row(cls, row: Any) -> Package:
-        return cls(
-            id=strawberry.ID(row.id),
-            name=row.name,
-            version=row.version,
-            type=row.type,
-            ecosystem=row.ecosystem,
-            source_name=row.source_name,
-            source_version=row.source_version,
-            purl=row.purl,
-            licenses=row.licenses,
-            architecture=row.architecture,
-            path=row.path,
-            layer_digest=row.layer_digest,
-            layer_index=row.layer_index,
-            sources=row.sources,
-        )
-
-
-@strawberry.type(description="A page of packages.")
-class PackagePage:
-    items: list[Package] = strawberry.field(description="The rows.")
-    meta: PageMeta = strawberry.field(description="Where the page stands.")
-
 
 @strawberry.type(description="One layer of a scanned image, lowest first.")
 class Layer:
@@ -161,18 +107,6 @@ class Layer:
     diff_size_bytes: Long = strawberry.field(description="Bytes unpacked.")
     file_count: int = strawberry.field(description="Files and links it holds.")
     created_by: str = strawberry.field(description="The build step, as the image's history tells it.")
-
-    @classmethod
-    def from_row(cls, row: LayerRow) -> Layer:
-        return cls(
-            index=row.index,
-            digest=row.digest,
-            diff_id=row.diff_id,
-            size_bytes=Long(row.size_bytes),
-            diff_size_bytes=Long(row.diff_size_bytes),
-            file_count=row.file_count,
-            created_by=row.created_by,
-        )
 
 
 @strawberry.type(description="A line of a scan's log.")
@@ -201,7 +135,7 @@ class Scan:
     grade: Grade | None = strawberry.field(description="A-D; null while, or when, it cannot be judged.")
     grade_reason: str | None = strawberry.field(description="Why there is no grade.")
     risk_score: int | None = strawberry.field(description="0-100; null without a grade's evidence.")
-    counts: SeverityCounts = strawberry.field(description="Open findings by severity.")
+    counts: SeverityCounts = part_of_source(description="Open findings by severity.")
     fixable: int = strawberry.field(description="Findings with a fixed version.")
     kev: int = strawberry.field(description="Findings known to be exploited.")
     package_count: int = strawberry.field(description="Packages found.")
@@ -213,43 +147,11 @@ class Scan:
     started_at: datetime | None = strawberry.field(description="When a worker began.")
     scanned_at: datetime | None = strawberry.field(description="When it ended.")
 
-    @classmethod
-    def from_row(cls, row: Any) -> Scan:
-        return cls(
-            id=strawberry.ID(row.id),
-            image=row.reference,
-            image_id=strawberry.ID(row.image_id),
-            tag_id=None if row.tag_id is None else strawberry.ID(row.tag_id),
-            digest=row.digest,
-            platform=row.platform,
-            scanners=[Engine(name) for name in row.scanners],
-            origin=row.origin,
-            status=row.status,
-            phase=row.phase,
-            progress=row.progress,
-            partial=row.partial,
-            priority=row.priority,
-            grade=row.grade,
-            grade_reason=row.grade_reason,
-            risk_score=row.risk_score,
-            counts=SeverityCounts.from_row(row),
-            fixable=row.fixable,
-            kev=row.kev,
-            package_count=row.package_count,
-            failure_code=row.failure_code,
-            failure_reason=row.failure_reason,
-            duration_ms=row.duration_ms,
-            requested_by=row.requested_by,
-            created_at=row.created_at,
-            started_at=row.started_at,
-            scanned_at=row.scanned_at,
-        )
-
-    @resolved_field(description="The requested engines, in request order.")
+    @resolved_field(description="The requested engines, in request order.", reads=("id", "scanners"))
     async def engines(self, info: Info) -> list[EngineRun]:
         async with info.context.read() as session:
             rows = await repository.engine_runs(session, info.context.organization_id, self.id)
-        return [EngineRun.from_row(row) for row in sorted(rows, key=lambda row: self.scanners.index(row.engine))]
+        return cast("list[EngineRun]", sorted(rows, key=lambda row: self.scanners.index(row.engine)))
 
     @resolved_field(description="What the scan found, worst first.")
     async def findings(
@@ -262,10 +164,10 @@ class Scan:
         search: SearchText = None,
         severity: Annotated[list[Severity] | None, strawberry.argument(description="Any of these.")] = None,
         fixable: Annotated[bool | None, strawberry.argument(description="Only with, or without, a fix.")] = None,
-    ) -> FindingPage:
+    ) -> Page[Finding]:
         info.context.principal.require("vulnerabilities:view")
         async with info.context.read() as session:
-            found: Page[Any] = await list_findings(
+            return await list_findings(
                 session,
                 info.context.organization_id,
                 self.id,
@@ -273,8 +175,8 @@ class Scan:
                 severities=severity,
                 fixable=fixable,
                 search=search,
+                wanted=wanted(info, "items"),
             )
-        return FindingPage(items=[Finding.from_row(row) for row in found.items], meta=PageMeta.of(found.meta))
 
     @resolved_field(description="What the image consists of, by name.")
     async def packages(
@@ -286,23 +188,23 @@ class Scan:
         after: AfterCursor = None,
         search: SearchText = None,
         type: Annotated[list[PackageType] | None, strawberry.argument(description="Any of these.")] = None,
-    ) -> PackagePage:
+    ) -> Page[Package]:
         async with info.context.read() as session:
-            found = await repository.list_packages(
+            return await repository.list_packages(
                 session,
                 info.context.organization_id,
                 self.id,
                 page_request(page=page, limit=limit, sort=sort, after=after),
                 types=type,
                 search=search,
+                wanted=wanted(info, "items"),
             )
-        return PackagePage(items=[Package.from_row(row) for row in found.items], meta=PageMeta.of(found.meta))
 
     @resolved_field(description="The image's layers, lowest first.")
     async def layers(self, info: Info) -> list[Layer]:
         async with info.context.read() as session:
-            rows = await repository.layers(session, info.context.organization_id, self.id)
-        return [Layer.from_row(row) for row in rows]
+            found = await repository.layers(session, info.context.organization_id, self.id)
+        return cast("list[Layer]", found)
 
     @resolved_field(description="The log, oldest first, at most 1,000 lines.")
     async def logs(
@@ -311,8 +213,8 @@ class Scan:
         after: Annotated[int | None, strawberry.argument(description="Only lines after this sequence number.")] = None,
     ) -> list[ScanLogLine]:
         async with info.context.read() as session:
-            rows = await repository.log_lines(session, info.context.organization_id, self.id, after=after or 0)
-        return [ScanLogLine(sequence=row.sequence, at=row.at, level=row.level, message=row.message) for row in rows]
+            found = await repository.log_lines(session, info.context.organization_id, self.id, after=after or 0)
+        return cast("list[ScanLogLine]", found)
 
     @resolved_field(description="What the provider of an engine printed. NOT_FOUND when it printed nothing.")
     async def engine_output(
@@ -321,16 +223,6 @@ class Scan:
         async with info.context.read() as session:
             output = await repository.engine_output(session, info.context.organization_id, self.id, engine)
         return EngineOutput(media_type=output.media_type, content=output.content)
-
-
-@strawberry.type(description="A page of scans.")
-class ScanPage:
-    items: list[Scan] = strawberry.field(description="The rows.")
-    meta: PageMeta = strawberry.field(description="Where the page stands.")
-
-    @classmethod
-    def of(cls, page: Page[Any]) -> ScanPage:
-        return cls(items=[Scan.from_row(row) for row in page.items], meta=PageMeta.of(page.meta))
 
 
 @strawberry.type(description="How an engine of a running scan stands.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Index, UniqueConstraint
+from sqlalchemy import Index, String, UniqueConstraint
 from sqlmodel import Field
 
 from schema.dependencies.records import PackageType
@@ -54,6 +54,7 @@ class Vulnerability(TenantTable, table=True):
     fixed_versions: list[str] = json_field(nullable=False)
     fixable: bool
     sources: list[str] = json_field(nullable=False)  # providers that reported it, each once
+    agreement: int = Field(default=1, sa_column_kwargs={"server_default": "1"})  # how many those are
     status: TriageStatus = enum_field(TriageStatus, default=TriageStatus.OPEN, nullable=False)
     detected_at: datetime = time_field()
     last_seen_at: datetime = time_field()
@@ -76,7 +77,25 @@ class ScanFinding(TenantTable, table=True):
     severity: Severity = enum_field(Severity, nullable=False)
     severity_key: int
     sources: list[str] = json_field(nullable=False)
+    agreement: int = Field(default=1, sa_column_kwargs={"server_default": "1"})
     engines: list[str] = json_field(nullable=False)  # requested engines those providers answered for
     path: str = Field(max_length=4096)
     layer_digest: str = Field(max_length=140)
     layer_index: int
+
+
+class VulnerabilityCount(TenantTable, table=True):
+    """How many vulnerabilities of an image, or of all images, are alike in what lists and dashboards ask for.
+
+    Kept by `counts.refresh` in the transaction that changes them, so nobody ever counts a million rows. `image_id` is
+    EVERY_IMAGE for the sum over the organization, which is why it is no foreign key.
+    """
+
+    __tablename__ = "vulnerability_counts"
+
+    organization_id: str = Field(primary_key=True, foreign_key="organizations.id", sa_type=String)
+    image_id: str = Field(primary_key=True, sa_type=String)
+    severity: Severity = enum_field(Severity, primary_key=True)
+    status: TriageStatus = enum_field(TriageStatus, primary_key=True)
+    fixable: bool = Field(primary_key=True)
+    count: int

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, cast
 
 import strawberry
 
+from schema.execution.lookahead import wanted
+from schema.kernel.arguments import AfterCursor, PageLimit, PageNumber, SearchText
 from schema.kernel.operations import Info, query_field
-from schema.kernel.pages import AfterCursor, PageLimit, PageNumber, SearchText
-from schema.kernel.pagination import page_request
+from schema.kernel.pagination import Page, page_request
 from schema.vulnerabilities import repository
 from schema.vulnerabilities.enums import Severity, TriageStatus
-from schema.vulnerabilities.types import ScannerFilter, VulnerabilityDetail, VulnerabilityPage
+from schema.vulnerabilities.types import ScannerFilter, Vulnerability, VulnerabilityDetail
 
 
 @strawberry.type
@@ -36,9 +37,9 @@ class VulnerabilitiesQuery:
         image: Annotated[str | None, strawberry.argument(description="An image's id or exact name.")] = None,
         package: Annotated[str | None, strawberry.argument(description="Exact name of the package.")] = None,
         cve_id: Annotated[str | None, strawberry.argument(description="Exact id of the flaw.")] = None,
-    ) -> VulnerabilityPage:
+    ) -> Page[Vulnerability]:
         async with info.context.read() as session:
-            found = await repository.list_vulnerabilities(
+            return await repository.list_vulnerabilities(
                 session,
                 info.context.organization_id,
                 page_request(page=page, limit=limit, sort=sort, after=after),
@@ -49,8 +50,8 @@ class VulnerabilitiesQuery:
                 package=package,
                 cve_id=cve_id,
                 search=search,
+                wanted=wanted(info, "items"),
             )
-        return VulnerabilityPage.of(found)
 
     @query_field("vulnerabilities:view", description="One vulnerability with its evidence.")
     async def vulnerability(
@@ -58,6 +59,4 @@ class VulnerabilitiesQuery:
     ) -> VulnerabilityDetail:
         async with info.context.read() as session:
             row = await repository.get_vulnerability(session, info.context.organization_id, id)
-            advisories = await repository.advisories_of(session, row.advisory_ids)
-            sightings = await repository.latest_sightings(session, info.context.organization_id, id)
-        return VulnerabilityDetail.of(row, advisories, sightings)
+        return cast("VulnerabilityDetail", row)

@@ -5,63 +5,88 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Select, String, cast, or_, select
+from sqlalchemy import String, cast, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from schema.advisories.models import Advisory
 from schema.images.models import Image
 from schema.kernel.errors import not_found
-from schema.kernel.pagination import Page, PageRequest, SortOrder, fetch_page
+from schema.kernel.pagination import Join, Listing, Page, PageRequest, SortOrder, Wanted, fetch_page
+from schema.kernel.rows import as_text
 from schema.kernel.search import contains
 from schema.kernel.tenancy import tenant
 from schema.scans.models import Scan
+from schema.vulnerabilities import counts
 from schema.vulnerabilities.models import ScanFinding, TriageStatus, Vulnerability
 from schema.vulnerabilities.records import Severity
+from schema.vulnerabilities.severity import severity_rank
 
 SIGHTINGS = 20
 
-_COLUMNS: tuple[Any, ...] = (
-    col(Vulnerability.id),
-    col(Vulnerability.cve_id),
-    col(Vulnerability.aliases),
-    col(Vulnerability.advisory_ids),
-    col(Vulnerability.title),
-    col(Vulnerability.severity),
-    col(Vulnerability.severity_key),
-    col(Vulnerability.cvss),
-    col(Vulnerability.cvss_key),
-    col(Vulnerability.cvss_vectors),
-    col(Vulnerability.package_name),
-    col(Vulnerability.package_version),
-    col(Vulnerability.package_type),
-    col(Vulnerability.fixed_versions),
-    col(Vulnerability.fixable),
-    col(Vulnerability.status),
-    col(Vulnerability.sources),
-    col(Vulnerability.image_id),
-    col(Vulnerability.detected_at),
-    col(Vulnerability.last_seen_at),
-    col(Vulnerability.remediated_at),
-    col(Image.name).label("image"),
-)
-_SORTS = {
-    "severity": col(Vulnerability.severity_key),
-    "cveId": col(Vulnerability.cve_id),
-    "detectedAt": col(Vulnerability.detected_at),
-    "cvss": col(Vulnerability.cvss_key),
-    "triageStatus": col(Vulnerability.status),
+# What the GraphQL types of a flaw read, by attribute.
+_FLAW: dict[str, Any] = {
+    "cve_id": col(Vulnerability.cve_id),
+    "aliases": col(Vulnerability.aliases),
+    "advisory_ids": col(Vulnerability.advisory_ids),
+    "title": col(Vulnerability.title),
+    "cvss": col(Vulnerability.cvss),
+    "cvss_vectors": col(Vulnerability.cvss_vectors),
+    "package_name": col(Vulnerability.package_name),
+    "package_version": col(Vulnerability.package_version),
+    "package_type": as_text(Vulnerability.package_type),
+    "fixed_versions": col(Vulnerability.fixed_versions),
+    "fixable": col(Vulnerability.fixable),
+    "status": as_text(Vulnerability.status),
 }
-_FINDING_SORTS = {"severity": col(ScanFinding.severity_key)}
-_WORST_FIRST = SortOrder(column="severity", descending=True)
-
-
-def _vulnerabilities(organization_id: str) -> Select[Any]:
-    return (
-        select(*_COLUMNS)
-        .join(Image, col(Image.id) == col(Vulnerability.image_id))
-        .where(tenant(Vulnerability, organization_id))
-    )
+VULNERABILITIES = Listing(
+    Vulnerability,
+    columns={
+        **_FLAW,
+        "id": col(Vulnerability.id),
+        "severity": as_text(Vulnerability.severity),
+        "sources": col(Vulnerability.sources),
+        "agreement": col(Vulnerability.agreement),
+        "image_id": col(Vulnerability.image_id),
+        "image": col(Image.name),
+        "detected_at": col(Vulnerability.detected_at),
+        "last_seen_at": col(Vulnerability.last_seen_at),
+        "remediated_at": col(Vulnerability.remediated_at),
+    },
+    joins=[Join(target=Image, on=col(Image.id) == col(Vulnerability.image_id), columns=frozenset({"image"}))],
+    sorts={
+        "severity": col(Vulnerability.severity_key),
+        "cveId": col(Vulnerability.cve_id),
+        "detectedAt": col(Vulnerability.detected_at),
+        "cvss": col(Vulnerability.cvss_key),
+        "triageStatus": col(Vulnerability.status),
+    },
+    default=SortOrder(column="severity", descending=True),
+)
+FINDINGS = Listing(
+    ScanFinding,
+    columns={
+        **_FLAW,
+        "id": col(ScanFinding.id),
+        "severity": as_text(ScanFinding.severity),
+        "sources": col(ScanFinding.sources),
+        "agreement": col(ScanFinding.agreement),
+        "engines": col(ScanFinding.engines),
+        "path": col(ScanFinding.path),
+        "layer_digest": col(ScanFinding.layer_digest),
+        "layer_index": col(ScanFinding.layer_index),
+        "vulnerability_id": col(ScanFinding.vulnerability_id),
+    },
+    joins=[
+        Join(
+            target=Vulnerability,
+            on=col(Vulnerability.id) == col(ScanFinding.vulnerability_id),
+            columns=frozenset(_FLAW),
+        )
+    ],
+    sorts={"severity": col(ScanFinding.severity_key)},
+    default=SortOrder(column="severity", descending=True),
+)
 
 
 async def list_vulnerabilities(
@@ -76,38 +101,47 @@ async def list_vulnerabilities(
     package: str | None = None,
     cve_id: str | None = None,
     search: str | None = None,
+    wanted: Wanted = None,
 ) -> Page[Any]:
     """`image` is an image's id or its name; `scanner` a provider that reported the flaw itself."""
-    statement = _vulnerabilities(organization_id)
+    matching = select(col(Vulnerability.id)).where(tenant(Vulnerability, organization_id))
     if severities:
-        statement = statement.where(col(Vulnerability.severity).in_(severities))
+        # The rank says the same as the severity, and is in the index of the default order.
+        ranks = [severity_rank(severity) for severity in severities]
+        matching = matching.where(col(Vulnerability.severity_key).in_(ranks))
     if statuses:
-        statement = statement.where(col(Vulnerability.status).in_(statuses))
+        matching = matching.where(col(Vulnerability.status).in_(statuses))
     if scanner:
         # A provider's name in a JSON list of names: quoted, so that `osv` does not find `osv-scanner`.
-        statement = statement.where(contains(cast(col(Vulnerability.sources), String), f'"{scanner}"'))
+        matching = matching.where(contains(cast(col(Vulnerability.sources), String), f'"{scanner}"'))
     if image:
-        statement = statement.where(or_(col(Vulnerability.image_id) == image, col(Image.name) == image))
+        images = select(col(Image.id)).where(tenant(Image, organization_id), col(Image.name) == image)
+        matching = matching.where(or_(col(Vulnerability.image_id) == image, col(Vulnerability.image_id).in_(images)))
     if package:
-        statement = statement.where(col(Vulnerability.package_name) == package)
+        matching = matching.where(col(Vulnerability.package_name) == package)
     if cve_id:
-        statement = statement.where(col(Vulnerability.cve_id) == cve_id)
+        matching = matching.where(col(Vulnerability.cve_id) == cve_id)
     if search:
-        statement = statement.where(
+        images = select(col(Image.id)).where(tenant(Image, organization_id), contains(col(Image.name), search))
+        matching = matching.where(
             or_(
                 contains(col(Vulnerability.cve_id), search),
                 contains(col(Vulnerability.package_name), search),
                 contains(col(Vulnerability.title), search),
-                contains(col(Image.name), search),
+                col(Vulnerability.image_id).in_(images),
             )
         )
-    return await fetch_page(
-        session, statement, request, keys=_SORTS, default=_WORST_FIRST, row_id=col(Vulnerability.id)
-    )
+    is_counted = not (scanner or image or package or cve_id or search)
+    total = counts.total(organization_id, severities=severities, statuses=statuses) if is_counted else None
+    return await fetch_page(session, VULNERABILITIES, matching, request, wanted=wanted, total=total)
 
 
 async def get_vulnerability(session: AsyncSession, organization_id: str, vulnerability_id: str) -> Any:
-    statement = _vulnerabilities(organization_id).where(col(Vulnerability.id) == vulnerability_id)
+    statement = (
+        select(*VULNERABILITIES.all_columns())
+        .join(Image, col(Image.id) == col(Vulnerability.image_id))
+        .where(tenant(Vulnerability, organization_id), col(Vulnerability.id) == vulnerability_id)
+    )
     row = (await session.execute(statement)).one_or_none()
     if row is None:
         raise not_found("Vulnerability")
@@ -157,46 +191,25 @@ async def list_findings(
     severities: Sequence[Severity] | None = None,
     fixable: bool | None = None,
     search: str | None = None,
+    wanted: Wanted = None,
 ) -> Page[Any]:
     """What one scan saw, worst first."""
-    statement = (
-        select(
-            col(ScanFinding.id),
-            col(ScanFinding.severity_key),
-            col(ScanFinding.severity),
-            col(ScanFinding.sources),
-            col(ScanFinding.engines),
-            col(ScanFinding.path),
-            col(ScanFinding.layer_digest),
-            col(ScanFinding.layer_index),
-            col(ScanFinding.vulnerability_id),
-            col(Vulnerability.cve_id),
-            col(Vulnerability.aliases),
-            col(Vulnerability.title),
-            col(Vulnerability.cvss),
-            col(Vulnerability.cvss_vectors),
-            col(Vulnerability.package_name),
-            col(Vulnerability.package_version),
-            col(Vulnerability.package_type),
-            col(Vulnerability.fixed_versions),
-            col(Vulnerability.fixable),
-            col(Vulnerability.status),
-        )
-        .join(Vulnerability, col(Vulnerability.id) == col(ScanFinding.vulnerability_id))
-        .where(tenant(ScanFinding, organization_id), col(ScanFinding.scan_id) == scan_id)
+    matching = select(col(ScanFinding.id)).where(
+        tenant(ScanFinding, organization_id), col(ScanFinding.scan_id) == scan_id
     )
+    if fixable is not None or search:
+        matching = matching.join(Vulnerability, col(Vulnerability.id) == col(ScanFinding.vulnerability_id))
     if severities:
-        statement = statement.where(col(ScanFinding.severity).in_(severities))
+        ranks = [severity_rank(severity) for severity in severities]
+        matching = matching.where(col(ScanFinding.severity_key).in_(ranks))
     if fixable is not None:
-        statement = statement.where(col(Vulnerability.fixable).is_(fixable))
+        matching = matching.where(col(Vulnerability.fixable).is_(fixable))
     if search:
-        statement = statement.where(
+        matching = matching.where(
             or_(
                 contains(col(Vulnerability.cve_id), search),
                 contains(col(Vulnerability.package_name), search),
                 contains(col(Vulnerability.title), search),
             )
         )
-    return await fetch_page(
-        session, statement, request, keys=_FINDING_SORTS, default=_WORST_FIRST, row_id=col(ScanFinding.id)
-    )
+    return await fetch_page(session, FINDINGS, matching, request, wanted=wanted)

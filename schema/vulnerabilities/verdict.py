@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from sqlmodel import Field
+from typing import Any
+
+from sqlmodel import Field, col
 
 from schema.kernel.columns import TenantTable, enum_field
+from schema.kernel.rows import as_text
 from schema.vulnerabilities.scores import Grade
 
 
@@ -26,3 +29,21 @@ class VerdictColumns(TenantTable):
     unknown: int = 0
     fixable: int = 0
     kev: int = 0
+
+
+def verdict_columns(table: type[VerdictColumns]) -> dict[str, Any]:
+    """What the schema reads of a stored verdict, by attribute."""
+    critical, high, medium = col(table.critical), col(table.high), col(table.medium)
+    low, unknown = col(table.low), col(table.unknown)
+    return {
+        "critical": critical,
+        "high": high,
+        "medium": medium,
+        "low": low,
+        "unknown": unknown,
+        "total": critical + high + medium + low + unknown,
+        "fixable": col(table.fixable),
+        "kev": col(table.kev),
+        "grade": as_text(table.grade),
+        "risk_score": col(table.risk_score),
+    }

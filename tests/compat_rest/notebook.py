@@ -28,8 +28,7 @@ from schema.kernel.clock import utc_now
 from schema.kernel.context import Limits, RequestContext, Services
 from schema.kernel.errors import ErrorCode, HarborGuardError, conflict, not_found
 from schema.kernel.operations import Info, mutation_field, query_field, received_field, subscription_field
-from schema.kernel.pages import PageMeta
-from schema.kernel.pagination import page_request
+from schema.kernel.pagination import PageMeta, page_request
 from schema.kernel.ports import BlobStore, KeyProvider, RateBudget, RateState, Signals, StoredBlob
 from schema.kernel.principal import ActorKind, Principal, Role
 from schema.kernel.scalars import SCALARS, Archive, ByteStream
@@ -84,6 +83,7 @@ def page_of(page: int | None, limit: int | None, *, total: int = 312) -> NotePag
     return NotePage(
         items=[note(f"note-{number}") for number in range(first, min(first + asked.limit, total))],
         meta=PageMeta(
+            total_is_exact=True,
             page=asked.page,
             page_size=asked.limit,
             total=total,

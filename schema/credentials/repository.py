@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from schema.credentials.models import ApiKey, PersonalAccessToken, Session
+from schema.kernel.database import BOOKKEEPING
 from schema.kernel.errors import not_found
 from schema.kernel.pagination import Listing, Page, PageRequest, SortOrder, Wanted, fetch_page
 from schema.kernel.principal import ActorKind, Principal
@@ -139,6 +140,7 @@ async def mark_used(
         .where(across_tenants(table, because="the credential was just resolved"), col(table.id) == credential_id)
         .where(or_(col(table.last_used_at).is_(None), col(table.last_used_at) <= now - every))
         .values(last_used_at=now)
+        .execution_options(**{BOOKKEEPING: True})
     )
 
 
@@ -148,6 +150,7 @@ async def mark_seen(session: AsyncSession, session_id: str, *, now: datetime, ev
         .where(across_tenants(Session, because="the session was just resolved"), col(Session.id) == session_id)
         .where(col(Session.last_seen_at) <= now - every)
         .values(last_seen_at=now)
+        .execution_options(**{BOOKKEEPING: True})
     )
 
 

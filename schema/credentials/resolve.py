@@ -1,21 +1,27 @@
-"""From a presented credential to the principal it stands for, on every request anew: nothing is cached, so a revocation,
-a changed role or a suspended member counts from the next request on, in every process.
+"""From a presented credential to the principal it stands for, on every request anew.
+
+Its row is looked up through `Database.recent`: a revocation, a changed role or a suspended member counts from the next
+request on in the process that made the change, and within a second in every other. Expiry and idle time are judged on
+every request.
 """
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 
 from schema.credentials import repository
-from schema.credentials.models import ApiKey, PersonalAccessToken
+from schema.credentials.models import ApiKey, PersonalAccessToken, Session
 from schema.credentials.rules import SENSOR_PERMISSIONS, USED_EVERY, Refusal, refusal, seen_every
 from schema.kernel.context import Services
 from schema.kernel.principal import ActorKind, Principal
 from schema.kernel.secrets import TokenKind, token_kind
+from schema.organizations.models import Membership
 
 log = structlog.get_logger(__name__)
+_TABLES = frozenset(str(table.__tablename__) for table in (ApiKey, PersonalAccessToken, Session, Membership))
 
 
 async def principal_for_token(services: Services, token: str) -> Principal | None:
@@ -34,8 +40,12 @@ async def principal_for_token(services: Services, token: str) -> Principal | Non
 
 async def _principal_for_api_key(services: Services, token_hash: str) -> Principal | None:
     now = services.clock()
-    async with services.database.read() as session:
-        row = await repository.find_api_key(session, token_hash)
+
+    async def load() -> Any | None:
+        async with services.database.read() as session:
+            return await repository.find_api_key(session, token_hash)
+
+    row = await services.database.recent.find(token_hash, load, tables=_TABLES, now=now)
     if row is None:
         return None
     refused = refusal(revoked_at=row.revoked_at, expires_at=row.expires_at, now=now)
@@ -56,8 +66,12 @@ async def _principal_for_api_key(services: Services, token_hash: str) -> Princip
 
 async def _principal_for_personal_access_token(services: Services, token_hash: str) -> Principal | None:
     now = services.clock()
-    async with services.database.read() as session:
-        row = await repository.find_personal_access_token(session, token_hash)
+
+    async def load() -> Any | None:
+        async with services.database.read() as session:
+            return await repository.find_personal_access_token(session, token_hash)
+
+    row = await services.database.recent.find(token_hash, load, tables=_TABLES, now=now)
     if row is None:
         return None
     refused = refusal(revoked_at=row.revoked_at, expires_at=row.expires_at, membership=row.status, now=now)
@@ -82,10 +96,15 @@ async def principal_for_session(services: Services, cookie: str) -> Principal | 
     claims = services.signer.read(cookie, now=now)
     if claims is None:
         return None
-    async with services.database.read() as session:
-        row = await repository.find_session(
-            session, claims.organization_id, session_id=claims.session_id, user_id=claims.user_id
-        )
+
+    async def load() -> Any | None:
+        async with services.database.read() as session:
+            return await repository.find_session(
+                session, claims.organization_id, session_id=claims.session_id, user_id=claims.user_id
+            )
+
+    key = (claims.organization_id, claims.session_id, claims.user_id)
+    row = await services.database.recent.find(key, load, tables=_TABLES, now=now)
     if row is None:
         return None
     idle_seconds = services.limits.session_idle_seconds

@@ -10,21 +10,28 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import orjson
-from sqlalchemy import event
+from sqlalchemy import Table, event
 from sqlalchemy.engine import URL, Dialect, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.base import Executable
+from sqlalchemy.sql.dml import UpdateBase
 
 from schema.kernel.errors import ErrorCode, HarborGuardError
+from schema.kernel.recent import RecentRows
 
 BUSY_TIMEOUT_MS = 10_000
 STATEMENT_TIMEOUT_MS = 8_000
 READ_CONNECTIONS = 8
+CHANGED = "changed"
+# An execution option of statements after which whatever was read before still counts, such as a time of last use.
+BOOKKEEPING = "bookkeeping"
 # SQLSTATE classes: connection lost, rolled back for another transaction (deadlock), out of resources, shutting down or
 # starting up (PostgreSQL manual, appendix A).
 _AWAY = ("08", "40", "53", "57P")
@@ -37,12 +44,22 @@ def _dump_json(value: object) -> str:
     return orjson.dumps(value).decode()
 
 
+class _NotingSession(Session):
+    """Notes in `info` which tables its statements change."""
+
+    def execute(self, statement: Executable, *args: Any, **options: Any) -> Any:
+        if isinstance(statement, UpdateBase) and BOOKKEEPING not in statement.get_execution_options():
+            self.info.setdefault(CHANGED, set()).add(cast("Table", statement.table).name)
+        return super().execute(statement, *args, **options)
+
+
 class Database:
     """Both engines of one database. `await close()` when done."""
 
     def __init__(self, url: str) -> None:
         self.url: URL = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.recent = RecentRows()
         if self.is_sqlite:
             self._reader = self._sqlite_engine(writer=False)
             self._writer = self._sqlite_engine(writer=True)
@@ -111,8 +128,10 @@ class Database:
     async def write(self) -> AsyncIterator[AsyncSession]:
         """One transaction: committed when the block ends, rolled back when it raises."""
         with _translated():
-            async with AsyncSession(self._writer, expire_on_commit=False) as session, session.begin():
-                yield session
+            async with AsyncSession(self._writer, expire_on_commit=False, sync_session_class=_NotingSession) as session:
+                async with session.begin():
+                    yield session
+                self.recent.forget(session.info.get(CHANGED, set()))
 
     async def close(self) -> None:
         for engine in self.engines:

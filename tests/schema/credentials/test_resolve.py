@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 
 from schema.credentials.models import ApiKey, PersonalAccessToken, Session
 from schema.credentials.resolve import principal_for_session, principal_for_token
+from schema.kernel.database import Database
 from schema.kernel.principal import ActorKind, Principal, Role
 from schema.kernel.secrets import SessionClaims, TokenKind, new_setup_token, new_token
 from schema.organizations.models import Membership, MembershipStatus
@@ -112,14 +113,28 @@ async def test_t13_an_unknown_token_is_nobodys(identity: Identity) -> None:
         assert await principal_for_token(identity.services, new_token(kind)) is None
 
 
-async def test_a_resolution_is_one_query(identity: Identity) -> None:
+async def test_a_resolution_is_one_query_a_second(identity: Identity) -> None:
     member = await identity.member()
     for token in (await make_key(identity, member), await make_token(identity, member)):
         await principal_for_token(identity.services, token)
         await identity.services.background.settle()
+        identity.clock.advance(seconds=1)
         with identity.counted_statements() as statements:
-            assert await principal_for_token(identity.services, token) is not None
+            for _ in range(3):
+                assert await principal_for_token(identity.services, token) is not None
         assert [statement for statement in statements if statement != "BEGIN"] == [statements[-1]]
+
+
+async def test_t07_another_process_is_believed_for_a_second_at_most(identity: Identity, database_url: str) -> None:
+    member = await identity.member()
+    token = await make_key(identity, member)
+    other = Database(database_url)
+    assert await principal_for_token(identity.services, token) is not None
+    async with other.write() as session:
+        await session.execute(update(ApiKey).values(revoked_at=identity.clock()))
+    await other.close()
+    identity.clock.advance(seconds=1)
+    assert await principal_for_token(identity.services, token) is None
 
 
 async def test_t13_expiry_counts_to_the_second(identity: Identity) -> None:

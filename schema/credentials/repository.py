@@ -11,11 +11,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from schema.credentials.models import ApiKey, PersonalAccessToken, Session
+from schema.kernel.columns import UtcDateTime
 from schema.kernel.database import BOOKKEEPING
 from schema.kernel.errors import not_found
-from schema.kernel.pagination import Listing, Page, PageRequest, SortOrder, Wanted, fetch_page
+from schema.kernel.listing import Listing, Wanted, fetch_page
+from schema.kernel.pagination import Page, PageRequest, SortOrder
+from schema.kernel.parameters import ORGANIZATION, parameter
 from schema.kernel.principal import ActorKind, Principal
-from schema.kernel.search import contains
+from schema.kernel.search import contains, pattern
 from schema.kernel.tenancy import across_tenants, tenant
 from schema.organizations.models import Membership
 from schema.registries.models import Registry
@@ -38,6 +41,8 @@ KEYS = Listing(
         "expires_at": col(ApiKey.expires_at),
         "last_used_at": col(ApiKey.last_used_at),
     },
+    scope=[col(ApiKey.revoked_at).is_(None)],
+    filters={"search": contains(col(ApiKey.name), "search")},
     sorts={"createdAt": col(ApiKey.created_at), "name": col(ApiKey.name)},
     default=_NEWEST_FIRST,
 )
@@ -52,6 +57,8 @@ TOKENS = Listing(
         "expires_at": col(PersonalAccessToken.expires_at),
         "last_used_at": col(PersonalAccessToken.last_used_at),
     },
+    scope=[col(PersonalAccessToken.user_id) == parameter("user_id"), col(PersonalAccessToken.revoked_at).is_(None)],
+    filters={"search": contains(col(PersonalAccessToken.name), "search")},
     sorts={"createdAt": col(PersonalAccessToken.created_at), "name": col(PersonalAccessToken.name)},
     default=_NEWEST_FIRST,
 )
@@ -65,6 +72,12 @@ SESSIONS = Listing(
         "ip": col(Session.ip),
         "user_agent": col(Session.user_agent),
     },
+    scope=[
+        col(Session.user_id) == parameter("user_id"),
+        col(Session.revoked_at).is_(None),
+        col(Session.expires_at) > parameter("now", UtcDateTime),
+        col(Session.last_seen_at) > parameter("idle_since", UtcDateTime),
+    ],
     sorts={"createdAt": col(Session.created_at), "lastSeenAt": col(Session.last_seen_at)},
     default=_NEWEST_FIRST,
 )
@@ -210,17 +223,12 @@ async def list_api_keys(
     wanted: Wanted = None,
 ) -> Page[Any]:
     """Keys that were not revoked, expired ones among them."""
-    matching = select(col(ApiKey.id)).where(tenant(ApiKey, organization_id), col(ApiKey.revoked_at).is_(None))
-    if search:
-        matching = matching.where(contains(col(ApiKey.name), search))
-    return await fetch_page(session, KEYS, matching, request, wanted=wanted)
+    given = {"search": pattern(search)}
+    return await fetch_page(session, KEYS, organization_id, request, filters=given, wanted=wanted)
 
 
 async def get_api_key(session: AsyncSession, organization_id: str, key_id: str) -> Any:
-    statement = select(*KEYS.all_columns()).where(
-        tenant(ApiKey, organization_id), col(ApiKey.id) == key_id, col(ApiKey.revoked_at).is_(None)
-    )
-    row = (await session.execute(statement)).one_or_none()
+    row = (await session.execute(KEYS.one(col(ApiKey.id) == key_id), {ORGANIZATION: organization_id})).one_or_none()
     if row is None:
         raise not_found("API key")
     return row
@@ -261,17 +269,20 @@ async def list_personal_access_tokens(
     wanted: Wanted = None,
 ) -> Page[Any]:
     """Tokens that were not revoked, expired ones among them."""
-    matching = select(col(PersonalAccessToken.id)).where(_own_tokens(organization_id, user_id))
-    if search:
-        matching = matching.where(contains(col(PersonalAccessToken.name), search))
-    return await fetch_page(session, TOKENS, matching, request, wanted=wanted)
+    return await fetch_page(
+        session,
+        TOKENS,
+        organization_id,
+        request,
+        scope={"user_id": user_id},
+        filters={"search": pattern(search)},
+        wanted=wanted,
+    )
 
 
 async def get_personal_access_token(session: AsyncSession, organization_id: str, user_id: str, token_id: str) -> Any:
-    statement = select(*TOKENS.all_columns()).where(
-        _own_tokens(organization_id, user_id), col(PersonalAccessToken.id) == token_id
-    )
-    row = (await session.execute(statement)).one_or_none()
+    statement = TOKENS.one(col(PersonalAccessToken.id) == token_id)
+    row = (await session.execute(statement, {ORGANIZATION: organization_id, "user_id": user_id})).one_or_none()
     if row is None:
         raise not_found("Personal access token")
     return row
@@ -311,12 +322,8 @@ async def list_sessions(
     wanted: Wanted = None,
 ) -> Page[Any]:
     """Sessions that still count."""
-    matching = select(col(Session.id)).where(
-        _own_sessions(organization_id, user_id),
-        col(Session.expires_at) > now,
-        col(Session.last_seen_at) > now - idle,
-    )
-    return await fetch_page(session, SESSIONS, matching, request, wanted=wanted)
+    scope = {"user_id": user_id, "now": now, "idle_since": now - idle}
+    return await fetch_page(session, SESSIONS, organization_id, request, scope=scope, wanted=wanted)
 
 
 async def revoke_session(

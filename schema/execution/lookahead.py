@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from schema.kernel.context import Info
-from schema.kernel.pagination import Wanted
+from schema.kernel.listing import Wanted
 
 
 def wanted(info: Info, *path: str) -> Wanted:

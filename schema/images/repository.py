@@ -6,15 +6,17 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import String, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from schema.images.models import Digest, Image, Tag, Upload
 from schema.kernel.errors import not_found
 from schema.kernel.ids import IdPrefix, new_id
-from schema.kernel.pagination import Listing, Page, PageRequest, SortOrder, Wanted, fetch_page
-from schema.kernel.search import contains
+from schema.kernel.listing import Listing, Wanted, fetch_page
+from schema.kernel.pagination import Page, PageRequest, SortOrder
+from schema.kernel.parameters import ORGANIZATION, any_of, parameter
+from schema.kernel.search import contains, pattern
 from schema.kernel.tenancy import tenant
 from schema.kernel.upsert import insert_missing
 from schema.vulnerabilities.scores import Grade
@@ -33,6 +35,17 @@ IMAGES = Listing(
         "last_scanned_at": col(Image.last_scanned_at),
         "created_at": col(Image.created_at),
     },
+    filters={
+        "registry": or_(
+            col(Image.registry_id) == parameter("registry"),
+            # Compared rather than matched: a host may hold what LIKE takes for a wildcard.
+            func.substr(col(Image.name), 1, func.length(parameter("registry", String)) + 1)
+            == parameter("registry", String) + "/",
+        ),
+        "risk_score": col(Image.risk_key) >= parameter("risk_score"),
+        "grades": col(Image.grade).in_(any_of("grades")),
+        "search": contains(col(Image.name), "search"),
+    },
     sorts={"name": col(Image.name), "createdAt": col(Image.created_at), "riskScore": col(Image.risk_key)},
     default=SortOrder(column="createdAt", descending=True),
 )
@@ -48,6 +61,7 @@ TAGS = Listing(
         "created_at": col(Tag.created_at),
         "updated_at": col(Tag.updated_at),
     },
+    scope=[col(Tag.image_id) == parameter("image_id")],
     sorts={"name": col(Tag.name), "updatedAt": col(Tag.updated_at), "riskScore": col(Tag.risk_key)},
     default=SortOrder(column="updatedAt", descending=True),
 )
@@ -65,23 +79,18 @@ async def list_images(
     wanted: Wanted = None,
 ) -> Page[Any]:
     """`registry` is a registry's id or host, `risk_score` the least."""
-    matching = select(col(Image.id)).where(tenant(Image, organization_id))
-    if registry:
-        matching = matching.where(
-            (col(Image.registry_id) == registry) | col(Image.name).startswith(f"{registry}/", autoescape=True)
-        )
-    if risk_score is not None:
-        matching = matching.where(col(Image.risk_key) >= risk_score)
-    if grades:
-        matching = matching.where(col(Image.grade).in_(grades))
-    if search:
-        matching = matching.where(contains(col(Image.name), search))
-    return await fetch_page(session, IMAGES, matching, request, wanted=wanted)
+    given = {
+        "registry": registry or None,
+        "risk_score": risk_score,
+        "grades": grades,
+        "search": pattern(search),
+    }
+    return await fetch_page(session, IMAGES, organization_id, request, filters=given, wanted=wanted)
 
 
 async def get_image(session: AsyncSession, organization_id: str, image_id: str) -> Any:
-    statement = select(*IMAGES.all_columns()).where(tenant(Image, organization_id), col(Image.id) == image_id)
-    row = (await session.execute(statement)).one_or_none()
+    statement = IMAGES.one(col(Image.id) == image_id)
+    row = (await session.execute(statement, {ORGANIZATION: organization_id})).one_or_none()
     if row is None:
         raise not_found("Image")
     return row
@@ -90,8 +99,7 @@ async def get_image(session: AsyncSession, organization_id: str, image_id: str) 
 async def list_tags(
     session: AsyncSession, organization_id: str, image_id: str, request: PageRequest, *, wanted: Wanted = None
 ) -> Page[Any]:
-    matching = select(col(Tag.id)).where(tenant(Tag, organization_id), col(Tag.image_id) == image_id)
-    return await fetch_page(session, TAGS, matching, request, wanted=wanted)
+    return await fetch_page(session, TAGS, organization_id, request, scope={"image_id": image_id}, wanted=wanted)
 
 
 async def file_image(

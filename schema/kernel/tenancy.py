@@ -6,13 +6,13 @@ a forgotten filter is a red build, not a leak.
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, true
+from sqlalchemy import BindParameter, ColumnElement, true
 from sqlmodel import col
 
 from schema.kernel.columns import TenantTable
 
 
-def tenant(table: type[TenantTable], organization_id: str) -> ColumnElement[bool]:
+def tenant(table: type[TenantTable], organization_id: str | BindParameter[str]) -> ColumnElement[bool]:
     """Rows of one organization: `select(Scan.id).where(tenant(Scan, principal.organization_id), …)`."""
     return col(table.organization_id) == organization_id
 

@@ -16,9 +16,11 @@ from schema.dependencies.models import Layer, Package
 from schema.dependencies.records import PackageType
 from schema.kernel.columns import all_columns
 from schema.kernel.errors import not_found
-from schema.kernel.pagination import Listing, Page, PageRequest, SortOrder, Wanted, fetch_page
+from schema.kernel.listing import Listing, Wanted, fetch_page
+from schema.kernel.pagination import Page, PageRequest, SortOrder
+from schema.kernel.parameters import ORGANIZATION, any_of, parameter
 from schema.kernel.rows import as_text
-from schema.kernel.search import contains
+from schema.kernel.search import contains, pattern
 from schema.kernel.tenancy import tenant
 from schema.scans.models import Engine, EngineOutput, EngineRun, EngineRunStatus, Scan, ScanLog, ScanStatus
 from schema.vulnerabilities.verdict import verdict_columns
@@ -35,6 +37,10 @@ SCANS = Listing(
         "phase": as_text(Scan.phase),
         "failure_code": as_text(Scan.failure_code),
     },
+    filters={
+        "statuses": col(Scan.status).in_(any_of("statuses")),
+        "search": or_(contains(col(Scan.reference), "search"), contains(func.coalesce(col(Scan.digest), ""), "search")),
+    },
     sorts={
         "scannedAt": col(Scan.ordered_at),
         "status": col(Scan.status),
@@ -46,6 +52,11 @@ SCANS = Listing(
 PACKAGES = Listing(
     Package,
     columns={column.key: column for column in all_columns(Package)} | {"type": as_text(Package.type)},
+    scope=[col(Package.scan_id) == parameter("scan_id")],
+    filters={
+        "types": col(Package.type).in_(any_of("types")),
+        "search": or_(contains(col(Package.name), "search"), contains(col(Package.purl), "search")),
+    },
     sorts={"name": col(Package.name)},
     default=SortOrder(column="name", descending=False),
 )
@@ -61,19 +72,12 @@ async def list_scans(
     wanted: Wanted = None,
 ) -> Page[Any]:
     """`search` looks in the reference and the digest."""
-    matching = select(col(Scan.id)).where(tenant(Scan, organization_id))
-    if statuses:
-        matching = matching.where(col(Scan.status).in_(statuses))
-    if search:
-        matching = matching.where(
-            or_(contains(col(Scan.reference), search), contains(func.coalesce(col(Scan.digest), ""), search))
-        )
-    return await fetch_page(session, SCANS, matching, request, wanted=wanted)
+    given = {"statuses": statuses, "search": pattern(search)}
+    return await fetch_page(session, SCANS, organization_id, request, filters=given, wanted=wanted)
 
 
 async def get_scan(session: AsyncSession, organization_id: str, scan_id: str) -> Any:
-    statement = select(*SCANS.all_columns()).where(tenant(Scan, organization_id), col(Scan.id) == scan_id)
-    row = (await session.execute(statement)).one_or_none()
+    row = (await session.execute(SCANS.one(col(Scan.id) == scan_id), {ORGANIZATION: organization_id})).one_or_none()
     if row is None:
         raise not_found("Scan")
     return row
@@ -126,12 +130,10 @@ async def list_packages(
     search: str | None = None,
     wanted: Wanted = None,
 ) -> Page[Any]:
-    matching = select(col(Package.id)).where(tenant(Package, organization_id), col(Package.scan_id) == scan_id)
-    if types:
-        matching = matching.where(col(Package.type).in_(types))
-    if search:
-        matching = matching.where(or_(contains(col(Package.name), search), contains(col(Package.purl), search)))
-    return await fetch_page(session, PACKAGES, matching, request, wanted=wanted)
+    given = {"types": types, "search": pattern(search)}
+    return await fetch_page(
+        session, PACKAGES, organization_id, request, scope={"scan_id": scan_id}, filters=given, wanted=wanted
+    )
 
 
 async def layers(session: AsyncSession, organization_id: str, scan_id: str) -> Sequence[Any]:

@@ -6,37 +6,38 @@ few thousand rows at most, and adds the difference to the organization's sum; so
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, delete, func, insert, select
+from sqlalchemy import Select, case, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from schema.images.models import Image
+from schema.kernel.parameters import ORGANIZATION, any_of, parameter
 from schema.kernel.tenancy import tenant
 from schema.kernel.upsert import add_counts
 from schema.vulnerabilities.models import TriageStatus, Vulnerability, VulnerabilityCount
 from schema.vulnerabilities.records import Severity
+from schema.vulnerabilities.severity import severity_rank
 
 EVERY_IMAGE = ""
 _GROUP = ("severity", "status", "fixable")
 
 
-def total(
-    organization_id: str,
-    *,
-    severities: Sequence[Severity] | None = None,
-    statuses: Sequence[TriageStatus] | None = None,
-) -> Select[int]:
-    """A statement that sums the organization's vulnerabilities with any of the severities and of the statuses."""
+@cache
+def total(*, by_severity: bool, by_status: bool) -> Select[int]:
+    """A statement that sums an organization's vulnerabilities: all, or those of `severity_ranks` and `statuses`."""
     statement = select(func.coalesce(func.sum(col(VulnerabilityCount.count)), 0)).where(
-        tenant(VulnerabilityCount, organization_id), col(VulnerabilityCount.image_id) == EVERY_IMAGE
+        tenant(VulnerabilityCount, parameter(ORGANIZATION)), col(VulnerabilityCount.image_id) == EVERY_IMAGE
     )
-    if severities:
-        statement = statement.where(col(VulnerabilityCount.severity).in_(severities))
-    if statuses:
-        statement = statement.where(col(VulnerabilityCount.status).in_(statuses))
+    if by_severity:
+        rank = case(
+            {severity: severity_rank(severity) for severity in Severity}, value=col(VulnerabilityCount.severity)
+        )
+        statement = statement.where(rank.in_(any_of("severity_ranks")))
+    if by_status:
+        statement = statement.where(col(VulnerabilityCount.status).in_(any_of("statuses")))
     return statement
 
 

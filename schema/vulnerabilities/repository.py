@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import String, cast, or_, select
+from sqlalchemy import ColumnElement, Select, String, cast, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from schema.advisories.models import Advisory
 from schema.images.models import Image
 from schema.kernel.errors import not_found
-from schema.kernel.pagination import Join, Listing, Page, PageRequest, SortOrder, Wanted, fetch_page
+from schema.kernel.listing import Join, Listing, Wanted, fetch_page
+from schema.kernel.pagination import Page, PageRequest, SortOrder
+from schema.kernel.parameters import ORGANIZATION, any_of, parameter
 from schema.kernel.rows import as_text
-from schema.kernel.search import contains
+from schema.kernel.search import contains, pattern
 from schema.kernel.tenancy import tenant
 from schema.scans.models import Scan
 from schema.vulnerabilities import counts
@@ -39,6 +41,24 @@ _FLAW: dict[str, Any] = {
     "fixable": col(Vulnerability.fixable),
     "status": as_text(Vulnerability.status),
 }
+
+
+def _says(name: str) -> ColumnElement[bool]:
+    """Whether a vulnerability's own words contain a parameter."""
+    columns = (col(Vulnerability.cve_id), col(Vulnerability.package_name), col(Vulnerability.title))
+    return or_(*(contains(column, name) for column in columns))
+
+
+def _images(condition: ColumnElement[bool]) -> Select[str]:
+    return select(col(Image.id)).where(tenant(Image, parameter(ORGANIZATION)), condition)
+
+
+def _of_finding(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Whether the vulnerability of a finding satisfies a condition."""
+    own = (tenant(Vulnerability, parameter(ORGANIZATION)), col(Vulnerability.id) == col(ScanFinding.vulnerability_id))
+    return select(col(Vulnerability.id)).where(*own, condition).exists()
+
+
 VULNERABILITIES = Listing(
     Vulnerability,
     columns={
@@ -54,6 +74,19 @@ VULNERABILITIES = Listing(
         "remediated_at": col(Vulnerability.remediated_at),
     },
     joins=[Join(target=Image, on=col(Image.id) == col(Vulnerability.image_id), columns=frozenset({"image"}))],
+    filters={
+        # The rank says the same as the severity, and is in the index of the default order.
+        "severity_ranks": col(Vulnerability.severity_key).in_(any_of("severity_ranks")),
+        "statuses": col(Vulnerability.status).in_(any_of("statuses")),
+        "scanner": contains(cast(col(Vulnerability.sources), String), "scanner"),
+        "image": or_(
+            col(Vulnerability.image_id) == parameter("image"),
+            col(Vulnerability.image_id).in_(_images(col(Image.name) == parameter("image"))),
+        ),
+        "package": col(Vulnerability.package_name) == parameter("package"),
+        "cve_id": col(Vulnerability.cve_id) == parameter("cve_id"),
+        "search": or_(_says("search"), col(Vulnerability.image_id).in_(_images(contains(col(Image.name), "search")))),
+    },
     sorts={
         "severity": col(Vulnerability.severity_key),
         "cveId": col(Vulnerability.cve_id),
@@ -84,6 +117,12 @@ FINDINGS = Listing(
             columns=frozenset(_FLAW),
         )
     ],
+    scope=[col(ScanFinding.scan_id) == parameter("scan_id")],
+    filters={
+        "severity_ranks": col(ScanFinding.severity_key).in_(any_of("severity_ranks")),
+        "fixable": _of_finding(col(Vulnerability.fixable) == parameter("fixable")),
+        "search": _of_finding(_says("search")),
+    },
     sorts={"severity": col(ScanFinding.severity_key)},
     default=SortOrder(column="severity", descending=True),
 )
@@ -104,45 +143,30 @@ async def list_vulnerabilities(
     wanted: Wanted = None,
 ) -> Page[Any]:
     """`image` is an image's id or its name; `scanner` a provider that reported the flaw itself."""
-    matching = select(col(Vulnerability.id)).where(tenant(Vulnerability, organization_id))
-    if severities:
-        # The rank says the same as the severity, and is in the index of the default order.
-        ranks = [severity_rank(severity) for severity in severities]
-        matching = matching.where(col(Vulnerability.severity_key).in_(ranks))
-    if statuses:
-        matching = matching.where(col(Vulnerability.status).in_(statuses))
-    if scanner:
+    given = {
+        "severity_ranks": _ranks(severities),
+        "statuses": statuses,
         # A provider's name in a JSON list of names: quoted, so that `osv` does not find `osv-scanner`.
-        matching = matching.where(contains(cast(col(Vulnerability.sources), String), f'"{scanner}"'))
-    if image:
-        images = select(col(Image.id)).where(tenant(Image, organization_id), col(Image.name) == image)
-        matching = matching.where(or_(col(Vulnerability.image_id) == image, col(Vulnerability.image_id).in_(images)))
-    if package:
-        matching = matching.where(col(Vulnerability.package_name) == package)
-    if cve_id:
-        matching = matching.where(col(Vulnerability.cve_id) == cve_id)
-    if search:
-        images = select(col(Image.id)).where(tenant(Image, organization_id), contains(col(Image.name), search))
-        matching = matching.where(
-            or_(
-                contains(col(Vulnerability.cve_id), search),
-                contains(col(Vulnerability.package_name), search),
-                contains(col(Vulnerability.title), search),
-                col(Vulnerability.image_id).in_(images),
-            )
-        )
-    is_counted = not (scanner or image or package or cve_id or search)
-    total = counts.total(organization_id, severities=severities, statuses=statuses) if is_counted else None
-    return await fetch_page(session, VULNERABILITIES, matching, request, wanted=wanted, total=total)
+        "scanner": pattern(f'"{scanner}"') if scanner else None,
+        "image": image or None,
+        "package": package or None,
+        "cve_id": cve_id or None,
+        "search": pattern(search),
+    }
+    is_stored = not any((scanner, image, package, cve_id, search))
+    total = counts.total(by_severity=bool(severities), by_status=bool(statuses)) if is_stored else None
+    return await fetch_page(
+        session, VULNERABILITIES, organization_id, request, filters=given, wanted=wanted, total=total
+    )
+
+
+def _ranks(severities: Sequence[Severity] | None) -> list[int]:
+    return [severity_rank(severity) for severity in severities or ()]
 
 
 async def get_vulnerability(session: AsyncSession, organization_id: str, vulnerability_id: str) -> Any:
-    statement = (
-        select(*VULNERABILITIES.all_columns())
-        .join(Image, col(Image.id) == col(Vulnerability.image_id))
-        .where(tenant(Vulnerability, organization_id), col(Vulnerability.id) == vulnerability_id)
-    )
-    row = (await session.execute(statement)).one_or_none()
+    statement = VULNERABILITIES.one(col(Vulnerability.id) == vulnerability_id)
+    row = (await session.execute(statement, {ORGANIZATION: organization_id})).one_or_none()
     if row is None:
         raise not_found("Vulnerability")
     return row
@@ -194,22 +218,7 @@ async def list_findings(
     wanted: Wanted = None,
 ) -> Page[Any]:
     """What one scan saw, worst first."""
-    matching = select(col(ScanFinding.id)).where(
-        tenant(ScanFinding, organization_id), col(ScanFinding.scan_id) == scan_id
+    given = {"severity_ranks": _ranks(severities), "fixable": fixable, "search": pattern(search)}
+    return await fetch_page(
+        session, FINDINGS, organization_id, request, scope={"scan_id": scan_id}, filters=given, wanted=wanted
     )
-    if fixable is not None or search:
-        matching = matching.join(Vulnerability, col(Vulnerability.id) == col(ScanFinding.vulnerability_id))
-    if severities:
-        ranks = [severity_rank(severity) for severity in severities]
-        matching = matching.where(col(ScanFinding.severity_key).in_(ranks))
-    if fixable is not None:
-        matching = matching.where(col(Vulnerability.fixable).is_(fixable))
-    if search:
-        matching = matching.where(
-            or_(
-                contains(col(Vulnerability.cve_id), search),
-                contains(col(Vulnerability.package_name), search),
-                contains(col(Vulnerability.title), search),
-            )
-        )
-    return await fetch_page(session, FINDINGS, matching, request, wanted=wanted)

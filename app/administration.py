@@ -76,7 +76,7 @@ def acting(services: Services, principal: Principal | None) -> RequestContext:
 async def execute(document: str, variables: dict[str, Any], context: RequestContext) -> Any:
     """One operation, with the checks and the audit row it has over the network."""
     schema = build_schema().graphql
-    return await run_operation(schema, load_operation(schema, document), variables, context)
+    return await run_operation(load_operation(schema, document), variables, context)
 
 
 COMPLETE_SETUP = """

@@ -59,7 +59,7 @@ async def scan(
             work = asyncio.create_task(_work(lease, runtime, workspace))
             try:
                 follow = load_operation(schema, FOLLOW)
-                await show_progress(stream_operation(schema, follow, {"id": scan_id}, context), progress)
+                await show_progress(stream_operation(follow, {"id": scan_id}, context), progress)
                 await work
             finally:
                 await _stop(work, scan_id, services, principal)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
+from typing import Any
 
+import orjson
 import structlog
 from structlog.types import EventDict, Processor, WrappedLogger
 
@@ -22,6 +25,10 @@ def scrub(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     return event
 
 
+def _dump(event: EventDict, *, default: Callable[[Any], Any], **_options: Any) -> str:
+    return orjson.dumps(event, default=default, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
 def configure_logging(*, level: str, json: bool) -> None:
     """For the whole process, once: our own events and those of libraries, on standard error."""
     shared: list[Processor] = [
@@ -32,7 +39,7 @@ def configure_logging(*, level: str, json: bool) -> None:
         scrub,
     ]
     renderers: list[Processor] = (
-        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_dump)]
         if json
         # The default traceback shows local variables, and with them whatever secret is at hand.
         else [

@@ -11,12 +11,11 @@ import statistics
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import orjson
-from sqlalchemy import bindparam, select
-from sqlmodel import col
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -27,9 +26,10 @@ from bench import findings
 from bench.product import Product, get, new_database, opened, postgresql
 from bench.results import Result
 from schema.kernel.database import Database
+from schema.kernel.listing import Shape
 from schema.kernel.pagination import SortOrder
+from schema.kernel.parameters import ORGANIZATION
 from schema.vulnerabilities import counts
-from schema.vulnerabilities.models import Vulnerability
 from schema.vulnerabilities.repository import VULNERABILITIES
 
 LIMIT = 50
@@ -97,56 +97,73 @@ def _median_ratio(ours: list[float], theirs: list[float]) -> float:
     return statistics.median(ours) / statistics.median(theirs)
 
 
+# Everything but the advisories' ids, which the REST operation does not show.
+SHOWN = frozenset(VULNERABILITIES.names) - {"advisory_ids"}
+
+
 def bare_route(database: Database, organization_id: str) -> ASGIApp:
     """What somebody would write by hand who wants nothing but these rows."""
-    total = counts.total(organization_id)
-    statements = {sort: _statement(organization_id, sort) for sort in SORTS}
+    total = counts.total(by_severity=False, by_status=False)
+    statements = {
+        sort: VULNERABILITIES.page(Shape(frozenset(), SortOrder(column=sort, descending=True), False, SHOWN))[0]
+        for sort in SORTS
+    }
 
     async def answer(request: Request) -> Response:
         given = request.query_params
         page, limit = int(given["page"]), int(given["limit"])
         sort, _, _ = given["sort"].partition(":")
-        values = {"limit": limit + 1, "offset": (page - 1) * limit}
+        values = {ORGANIZATION: organization_id, "limit": limit + 1, "offset": (page - 1) * limit}
         async with database.read() as session:
-            counted = (await session.execute(total)).scalar_one()
+            counted = (await session.execute(total, values)).scalar_one()
             rows = (await session.execute(statements[sort], values)).all()
         meta = {"page": page, "pageSize": limit, "total": counted, "hasNext": len(rows) > limit, "hasPrev": page > 1}
-        body = {"data": [_row(row) for row in rows[:limit]], "meta": meta}
+        body = {"data": [_row(*row) for row in rows[:limit]], "meta": meta}
         return Response(orjson.dumps(body), media_type="application/json")
 
     return Starlette(routes=[Route("/api/vulnerabilities", answer)])
 
 
-def _statement(organization_id: str, sort: str) -> Any:
-    order, key = SortOrder(column=sort, descending=True), VULNERABILITIES.sorts[sort]
-    matching = (
-        select(col(Vulnerability.id))
-        .where(col(Vulnerability.organization_id) == organization_id)
-        .order_by(key.desc(), col(Vulnerability.id).desc())
-        .limit(bindparam("limit"))
-        .offset(bindparam("offset"))
-    )
-    return VULNERABILITIES.page(matching, order, None)
-
-
-def _row(row: Any) -> dict[str, Any]:
+def _row(
+    cve_id: str,
+    aliases: list[str],
+    title: str,
+    cvss: float | None,
+    cvss_vectors: list[str],
+    package_name: str,
+    package_version: str,
+    package_type: str,
+    fixed_versions: list[str],
+    fixable: bool,  # noqa: FBT001
+    status: str,
+    id_: str,
+    severity: str,
+    sources: list[str],
+    agreement: int,
+    image_id: str,
+    image: str,
+    detected_at: datetime,
+    last_seen_at: datetime,
+    remediated_at: datetime | None,
+    *_key: object,
+) -> dict[str, Any]:
     return {
-        "id": row.id,
-        "cveId": row.cve_id,
-        "aliases": row.aliases,
-        "title": row.title,
-        "severity": row.severity,
-        "cvss": row.cvss,
-        "cvssVectors": row.cvss_vectors,
-        "package": {"name": row.package_name, "version": row.package_version, "type": row.package_type},
-        "fixedVersions": row.fixed_versions,
-        "fixable": row.fixable,
-        "status": row.status,
-        "sources": row.sources,
-        "agreement": row.agreement,
-        "imageId": row.image_id,
-        "image": row.image,
-        "detectedAt": row.detected_at,
-        "lastSeenAt": row.last_seen_at,
-        "remediatedAt": row.remediated_at,
+        "id": id_,
+        "cveId": cve_id,
+        "aliases": aliases,
+        "title": title,
+        "severity": severity,
+        "cvss": cvss,
+        "cvssVectors": cvss_vectors,
+        "package": {"name": package_name, "version": package_version, "type": package_type},
+        "fixedVersions": fixed_versions,
+        "fixable": fixable,
+        "status": status,
+        "sources": sources,
+        "agreement": agreement,
+        "imageId": image_id,
+        "image": image,
+        "detectedAt": detected_at,
+        "lastSeenAt": last_seen_at,
+        "remediatedAt": remediated_at,
     }

@@ -96,7 +96,7 @@ class Endpoint:
 
     async def _run(self, variables: dict[str, Any], context: RequestContext, key: IdempotencyKey | None) -> Any:
         async with time_limit():
-            return await run_operation(self.schema, self.operation, variables, context, idempotency_key=key)
+            return await run_operation(self.operation, variables, context, idempotency_key=key)
 
     async def _receive(
         self, request: Request, context: RequestContext, variables: dict[str, Any], key: IdempotencyKey | None
@@ -106,12 +106,12 @@ class Endpoint:
         require_media_type(request, ARCHIVES)
         refuse_declared_length(request, context.services.limits.max_upload_bytes)
         variables = variables | {self.stream_body: ByteStream(read_chunks(request))}
-        return await run_operation(self.schema, self.operation, variables, context, idempotency_key=key)
+        return await run_operation(self.operation, variables, context, idempotency_key=key)
 
     async def _follow(self, request: Request, context: RequestContext, variables: dict[str, Any]) -> ASGIApp:
         if request.headers.get("last-event-id") == END:
             return Response(status_code=204)
-        events = cast("AsyncGenerator[Any]", stream_operation(self.schema, self.operation, variables, context))
+        events = cast("AsyncGenerator[Any]", stream_operation(self.operation, variables, context))
         async with time_limit():
             return await EventStream.open(events, request_id=context.request_id)
 

@@ -18,6 +18,7 @@ from schema.kernel.listing import Listing, Wanted, fetch_page
 from schema.kernel.pagination import Page, PageRequest, SortOrder
 from schema.kernel.parameters import ORGANIZATION, parameter
 from schema.kernel.principal import ActorKind, Principal
+from schema.kernel.rows import as_time
 from schema.kernel.search import contains, pattern
 from schema.kernel.tenancy import across_tenants, tenant
 from schema.organizations.models import Membership
@@ -37,9 +38,9 @@ KEYS = Listing(
         "prefix": col(ApiKey.prefix),
         "registry_id": col(ApiKey.registry_id),
         "created_by": col(ApiKey.created_by),
-        "created_at": col(ApiKey.created_at),
-        "expires_at": col(ApiKey.expires_at),
-        "last_used_at": col(ApiKey.last_used_at),
+        "created_at": as_time(ApiKey.created_at),
+        "expires_at": as_time(ApiKey.expires_at),
+        "last_used_at": as_time(ApiKey.last_used_at),
     },
     scope=[col(ApiKey.revoked_at).is_(None)],
     filters={"search": contains(col(ApiKey.name), "search")},
@@ -53,9 +54,9 @@ TOKENS = Listing(
         "name": col(PersonalAccessToken.name),
         "permissions": col(PersonalAccessToken.permissions),
         "prefix": col(PersonalAccessToken.prefix),
-        "created_at": col(PersonalAccessToken.created_at),
-        "expires_at": col(PersonalAccessToken.expires_at),
-        "last_used_at": col(PersonalAccessToken.last_used_at),
+        "created_at": as_time(PersonalAccessToken.created_at),
+        "expires_at": as_time(PersonalAccessToken.expires_at),
+        "last_used_at": as_time(PersonalAccessToken.last_used_at),
     },
     scope=[col(PersonalAccessToken.user_id) == parameter("user_id"), col(PersonalAccessToken.revoked_at).is_(None)],
     filters={"search": contains(col(PersonalAccessToken.name), "search")},
@@ -66,9 +67,9 @@ SESSIONS = Listing(
     Session,
     columns={
         "id": col(Session.id),
-        "created_at": col(Session.created_at),
-        "last_seen_at": col(Session.last_seen_at),
-        "expires_at": col(Session.expires_at),
+        "created_at": as_time(Session.created_at),
+        "last_seen_at": as_time(Session.last_seen_at),
+        "expires_at": as_time(Session.expires_at),
         "ip": col(Session.ip),
         "user_agent": col(Session.user_agent),
     },

@@ -34,9 +34,9 @@ from graphql.execution.collect_fields import FieldDetailsList
 from graphql.pyutils import Path
 
 from schema.execution.plain import (
-    AS_IT_IS,
     Reading,
     Unresolved,
+    as_it_is,
     asks_for_strawberry_type,
     is_callable,
     is_ordinary,
@@ -269,8 +269,8 @@ def compile_list(variant: Variant, item_kind: GraphQLOutputType, site: Site) -> 
     source = _Source(names={"item_kind": item_kind, "site": site})
     inner = item_kind.of_type if isinstance(item_kind, GraphQLNonNull) else item_kind
     source.add("def complete(x, v, p):")
-    if inner in AS_IT_IS:
-        source.add("    for i in v:", f"        if not ({AS_IT_IS[inner].format(v='i')}): break")
+    if (test := as_it_is(inner)) is not None:
+        source.add("    for i in v:", f"        if not ({test.format(v='i')}): break")
         source.add("    else: return [*v]")
     source.add("    results = []", "    add = results.append", "    try:")
     if is_leaf_type(inner):

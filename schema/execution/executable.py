@@ -65,7 +65,7 @@ class ExecutableSchema:
         self, operation: PreparedOperation, variables: Mapping[str, Any] | None, context: RequestContext
     ) -> ExecutionResult:
         """The answer to a query or mutation, with errors as the caller may see them and what it cost."""
-        result = await execute_operation(self.graphql, operation, variables, context)
+        result = await execute_operation(operation, variables, context)
         _present(result, context)
         result.extensions = {"cost": {"requested": operation.cost, "maximum": MAX_COST}}
         return result
@@ -77,7 +77,7 @@ class ExecutableSchema:
         if operation.type is not OperationType.SUBSCRIPTION:
             yield await self.execute(operation, variables, context)
             return
-        async with aclosing(open_stream(self.graphql, operation, variables, context)) as results:
+        async with aclosing(open_stream(operation, variables, context)) as results:
             try:
                 async for result in results:
                     _present(result, context)

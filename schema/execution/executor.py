@@ -6,7 +6,7 @@ methods below go on by the book; `tests/schema/execution` compares both on rando
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, cast
 
 from graphql import (
@@ -54,8 +54,31 @@ class CompiledExecutor(StrawberryGraphQLCoreExecutionContext):
         super().__init__(*args, **kwargs)
         self.variant: Variant | None = None
         self.knows_typenames = self.type_resolver is default_type_resolver
-        if plan is not None and plan.operation is self.operation and self._is_plain():
+        if plan is not None and self._is_plain():
             self.variant = plan.variant(self.variable_values)
+
+    @classmethod
+    def planned(
+        cls, plan: Plan, variables: Mapping[str, Any], context: object
+    ) -> CompiledExecutor | list[GraphQLError]:
+        """An executor for one execution of a plan, or the errors of the variables; what `build` would find out is known."""
+        values = plan.variables(variables)
+        if isinstance(values, list):
+            return values
+        return cls(
+            plan.schema,
+            plan.fragment_definitions,
+            plan.fragments,
+            None,
+            context,
+            plan.operation,
+            values,
+            default_field_resolver,
+            default_type_resolver,
+            default_field_resolver,
+            hide_suggestions=True,
+            plan=plan,
+        )
 
     def _is_plain(self) -> bool:
         return (

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum, StrEnum
 from types import CodeType, FunctionType
-from typing import Any
+from typing import Any, cast
 
 from graphql import (
     GraphQLBoolean,
@@ -22,6 +22,7 @@ from graphql import (
     GraphQLID,
     GraphQLInt,
     GraphQLLeafType,
+    GraphQLScalarType,
     GraphQLString,
     Undefined,
 )
@@ -184,7 +185,7 @@ def enum_names(kind: GraphQLEnumType) -> tuple[type[Enum], Mapping[Any, str]] | 
 
 _LARGEST_FLOAT = sys.float_info.max
 # What a value has to be to be written as it is. `{v}` is an expression without side effects.
-AS_IT_IS: Mapping[Any, str] = {
+_AS_IT_IS: Mapping[Any, str] = {
     GraphQLString: "type({v}) is str",
     GraphQLID: "type({v}) is str",
     GraphQLBoolean: "type({v}) is bool",
@@ -193,16 +194,32 @@ AS_IT_IS: Mapping[Any, str] = {
 }
 
 
+def as_it_is(kind: object) -> str | None:
+    """The test, on `{v}`, for values of a leaf type that are written unchanged; None where there are none such."""
+    return _AS_IT_IS[GraphQLString] if str in _by_class(kind) else _AS_IT_IS.get(kind)
+
+
+def _by_class(kind: object) -> Mapping[type, Callable[[Any], Any] | None]:
+    """What a scalar of ours says it does to values of exactly some classes: a function, None for nothing."""
+    found = getattr(kind.coerce_output_value, "by_class", {}) if isinstance(kind, GraphQLScalarType) else {}
+    return cast("Mapping[type, Callable[[Any], Any] | None]", found)
+
+
 def leaf_expression(kind: GraphQLLeafType, *, nullable: bool, names: dict[str, Any], name: str, value: str) -> str:
     """A Python expression that completes the variable `value`. What it refers to is put into `names`, under `name`."""
     names[name] = leaf_converter(kind)
     null = f" or {value} is None" if nullable else ""
-    test = AS_IT_IS.get(kind)
+    otherwise = f"{name}({value})"
+    for number, (cls, write) in enumerate(_by_class(kind).items()):
+        if write is not None:
+            names[f"{name}_{number}_class"], names[f"{name}_{number}"] = cls, write
+            otherwise = f"{name}_{number}({value}) if type({value}) is {name}_{number}_class else {otherwise}"
+    test = as_it_is(kind)
     if test is not None:
-        return f"{value} if {test.format(v=value)}{null} else {name}({value})"
+        return f"{value} if {test.format(v=value)}{null} else {otherwise}"
     known = enum_names(kind) if isinstance(kind, GraphQLEnumType) else None
     if known is None:
-        return f"{name}({value})" if not nullable else f"None if {value} is None else {name}({value})"
+        return f"None if {value} is None else {otherwise}" if nullable else otherwise
     names[f"{name}_class"], table = known[0], known[1]
     names[f"{name}_names"] = table.get
     written = f"({name}_names({value}) or {name}({value}))"

@@ -14,6 +14,8 @@ from graphql import (
     DocumentNode,
     FieldNode,
     FragmentDefinitionNode,
+    GraphQLError,
+    GraphQLNonNull,
     GraphQLObjectType,
     GraphQLOutputType,
     GraphQLSchema,
@@ -29,7 +31,8 @@ from graphql.execution.collect_fields import (
     collect_fields,
     collect_subfields,
 )
-from graphql.execution.values import VariableValues
+from graphql.execution.get_variable_signature import get_variable_signature
+from graphql.execution.values import VariableValues, VariableValueSource, get_variable_values
 from graphql.language import VariableNode
 
 from schema.execution.compiler import Complete, Dispatch, Selection, Site, compile_list, compile_object
@@ -37,6 +40,7 @@ from schema.execution.plain import Reading, reading_of
 from schema.kernel.rows import READS
 
 MAX_VARIANTS = 16
+MAX_VARIABLE_ERRORS = 50
 _DECIDING = frozenset({"skip", "include"})
 _INCREMENTAL = frozenset({"defer", "stream"})
 
@@ -55,9 +59,28 @@ class Plan:
         self.fragments = {name: FragmentDetails(node) for name, node in self.fragment_definitions.items()}
         walk = _Directives()
         visit(document, walk)
+        self._definitions = [(node.variable.name.value, node) for node in operation.variable_definitions or ()]
+        # What a variable is that was not given and may be left out: it has a source and no value.
+        self._absent = {
+            name: VariableValueSource(signature)
+            for name, node in self._definitions
+            if node.default_value is None
+            and not isinstance(signature := get_variable_signature(schema, node), GraphQLError)
+            and not isinstance(signature.type, GraphQLNonNull)
+        }
         self._deciding = tuple(sorted(walk.deciding))
         self._is_incremental = walk.is_incremental
         self._variants: dict[tuple[Any, ...], Variant] = {}
+
+    def variables(self, given: Mapping[str, Any]) -> VariableValues | list[GraphQLError]:
+        """The operation's variables, as graphql-core coerces them, without looking at those that were left out."""
+        definitions = [node for name, node in self._definitions if name in given or name not in self._absent]
+        values = get_variable_values(
+            self.schema, definitions, dict(given), max_errors=MAX_VARIABLE_ERRORS, hide_suggestions=True
+        )
+        if isinstance(values, list):
+            return values
+        return VariableValues({**self._absent, **values.sources}, values.coerced)
 
     def variant(self, variables: VariableValues) -> Variant | None:
         """The variant for these values; None for a document that wants its answer in parts."""

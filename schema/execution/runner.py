@@ -8,7 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, cast
 
-from graphql import ExecutionResult, FieldNode, GraphQLError, GraphQLSchema, OperationType, execute, subscribe
+from graphql import ExecutionResult, FieldNode, GraphQLError, GraphQLSchema, OperationType, subscribe
 from sqlalchemy.exc import IntegrityError
 
 from schema.execution.documents import PreparedOperation, prepare
@@ -21,28 +21,22 @@ from schema.kernel.operations import Policy, policy_of
 
 
 async def execute_operation(
-    schema: GraphQLSchema, operation: PreparedOperation, variables: Mapping[str, Any] | None, context: RequestContext
+    operation: PreparedOperation, variables: Mapping[str, Any] | None, context: RequestContext
 ) -> ExecutionResult:
     """The result of a query or mutation, with errors as they were raised."""
-    outcome = execute(
-        schema,
-        operation.document,
-        context_value=context,
-        variable_values=cast("dict[str, Any]", variables),
-        operation_name=operation.name,
-        executor_class=CompiledExecutor,
-        hide_suggestions=True,
-        plan=operation.plan,
-    )
-    return await outcome if inspect.isawaitable(outcome) else outcome
+    executor = CompiledExecutor.planned(operation.plan, variables or {}, context)
+    if isinstance(executor, list):
+        return ExecutionResult(None, executor)
+    outcome = executor.execute_operation()
+    return cast("ExecutionResult", await outcome if inspect.isawaitable(outcome) else outcome)
 
 
 async def open_stream(
-    schema: GraphQLSchema, operation: PreparedOperation, variables: Mapping[str, Any] | None, context: RequestContext
+    operation: PreparedOperation, variables: Mapping[str, Any] | None, context: RequestContext
 ) -> AsyncGenerator[ExecutionResult, None]:
     """The results of a subscription, with errors as they were raised. What its source raises comes as it is."""
     outcome = subscribe(
-        schema,
+        operation.plan.schema,
         operation.document,
         context_value=context,
         variable_values=cast("dict[str, Any]", variables),
@@ -101,7 +95,6 @@ def load_operation(schema: GraphQLSchema, text: str) -> Operation:
 
 
 async def run_operation(
-    schema: GraphQLSchema,
     operation: Operation,
     variables: dict[str, Any],
     context: RequestContext,
@@ -110,11 +103,11 @@ async def run_operation(
 ) -> Any:
     """The data under the operation's root field. Raises HarborGuardError; a failed mutation leaves nothing behind."""
     if operation.type is not OperationType.MUTATION or idempotency_key is None:
-        return await _execute(schema, operation, variables, context)
+        return await _execute(operation, variables, context)
     try:
         if operation.policy.own_transaction:
-            return await _execute_and_remember(schema, operation, variables, context, idempotency_key)
-        return await _execute_once(schema, operation, variables, context, idempotency_key)
+            return await _execute_and_remember(operation, variables, context, idempotency_key)
+        return await _execute_once(operation, variables, context, idempotency_key)
     except IntegrityError:
         # Two requests with one key at the same moment: the first has committed, and its answer is ours.
         kept = await _recall(context, idempotency_key)
@@ -124,19 +117,19 @@ async def run_operation(
 
 
 async def _execute_once(
-    schema: GraphQLSchema, operation: Operation, variables: dict[str, Any], context: RequestContext, key: IdempotencyKey
+    operation: Operation, variables: dict[str, Any], context: RequestContext, key: IdempotencyKey
 ) -> Any:
     async with context.write() as session:
         kept = await _recall(context, key)
         if kept is not None:
             return kept
-        data = await _execute(schema, operation, variables, context)
+        data = await _execute(operation, variables, context)
         await remember(session, key, context.principal, data, keys=context.services.keys, now=context.now())
         return data
 
 
 async def _execute_and_remember(
-    schema: GraphQLSchema, operation: Operation, variables: dict[str, Any], context: RequestContext, key: IdempotencyKey
+    operation: Operation, variables: dict[str, Any], context: RequestContext, key: IdempotencyKey
 ) -> Any:
     """For a mutation that receives a body for minutes: no transaction is held meanwhile.
 
@@ -145,7 +138,7 @@ async def _execute_and_remember(
     kept = await _recall(context, key)
     if kept is not None:
         return kept
-    data = await _execute(schema, operation, variables, context)
+    data = await _execute(operation, variables, context)
     async with context.write() as session:
         await remember(session, key, context.principal, data, keys=context.services.keys, now=context.now())
     return data
@@ -158,17 +151,15 @@ async def _recall(context: RequestContext, key: IdempotencyKey) -> Any:
     return kept
 
 
-async def _execute(
-    schema: GraphQLSchema, operation: Operation, variables: dict[str, Any], context: RequestContext
-) -> Any:
-    return _data(await execute_operation(schema, operation.prepared, variables, context), operation)
+async def _execute(operation: Operation, variables: dict[str, Any], context: RequestContext) -> Any:
+    return _data(await execute_operation(operation.prepared, variables, context), operation)
 
 
 async def stream_operation(
-    schema: GraphQLSchema, operation: Operation, variables: dict[str, Any], context: RequestContext
+    operation: Operation, variables: dict[str, Any], context: RequestContext
 ) -> AsyncIterator[Any]:
     """The events of a subscription, each the data under its root field. Raises HarborGuardError."""
-    async with aclosing(open_stream(schema, operation.prepared, variables, context)) as results:
+    async with aclosing(open_stream(operation.prepared, variables, context)) as results:
         try:
             async for result in results:
                 yield _data(result, operation)

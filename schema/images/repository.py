@@ -16,6 +16,7 @@ from schema.kernel.ids import IdPrefix, new_id
 from schema.kernel.listing import Listing, Wanted, fetch_page
 from schema.kernel.pagination import Page, PageRequest, SortOrder
 from schema.kernel.parameters import ORGANIZATION, any_of, parameter
+from schema.kernel.rows import as_time
 from schema.kernel.search import contains, pattern
 from schema.kernel.tenancy import tenant
 from schema.kernel.upsert import insert_missing
@@ -32,8 +33,8 @@ IMAGES = Listing(
         "tag_count": col(Image.tag_count),
         "latest_tag": col(Image.latest_tag),
         "latest_digest": col(Image.latest_digest),
-        "last_scanned_at": col(Image.last_scanned_at),
-        "created_at": col(Image.created_at),
+        "last_scanned_at": as_time(Image.last_scanned_at),
+        "created_at": as_time(Image.created_at),
     },
     filters={
         "registry": or_(
@@ -57,9 +58,9 @@ TAGS = Listing(
         "name": col(Tag.name),
         "digest": col(Tag.digest),
         "last_scan_id": col(Tag.last_scan_id),
-        "last_scanned_at": col(Tag.last_scanned_at),
-        "created_at": col(Tag.created_at),
-        "updated_at": col(Tag.updated_at),
+        "last_scanned_at": as_time(Tag.last_scanned_at),
+        "created_at": as_time(Tag.created_at),
+        "updated_at": as_time(Tag.updated_at),
     },
     scope=[col(Tag.image_id) == parameter("image_id")],
     sorts={"name": col(Tag.name), "updatedAt": col(Tag.updated_at), "riskScore": col(Tag.risk_key)},

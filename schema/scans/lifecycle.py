@@ -48,7 +48,7 @@ async def advance(
 async def end_failed(
     session: AsyncSession, organization_id: str, scan_id: str, failure: ScanFailure, *, now: datetime
 ) -> None:
-    scan = await repository.get_scan(session, organization_id, scan_id)
+    scan = await repository.load_scan(session, organization_id, scan_id)
     started = scan.started_at or now
     await repository.change_scan(
         session,

@@ -19,7 +19,7 @@ from schema.kernel.errors import not_found
 from schema.kernel.listing import Listing, Wanted, fetch_page
 from schema.kernel.pagination import Page, PageRequest, SortOrder
 from schema.kernel.parameters import ORGANIZATION, any_of, parameter
-from schema.kernel.rows import as_text
+from schema.kernel.rows import as_text, as_time
 from schema.kernel.search import contains, pattern
 from schema.kernel.tenancy import tenant
 from schema.scans.models import Engine, EngineOutput, EngineRun, EngineRunStatus, Scan, ScanLog, ScanStatus
@@ -36,6 +36,9 @@ SCANS = Listing(
         "status": as_text(Scan.status),
         "phase": as_text(Scan.phase),
         "failure_code": as_text(Scan.failure_code),
+        "created_at": as_time(Scan.created_at),
+        "started_at": as_time(Scan.started_at),
+        "scanned_at": as_time(Scan.scanned_at),
     },
     filters={
         "statuses": col(Scan.status).in_(any_of("statuses")),
@@ -77,6 +80,7 @@ async def list_scans(
 
 
 async def get_scan(session: AsyncSession, organization_id: str, scan_id: str) -> Any:
+    """The scan as it is shown: times and states are text."""
     row = (await session.execute(SCANS.one(col(Scan.id) == scan_id), {ORGANIZATION: organization_id})).one_or_none()
     if row is None:
         raise not_found("Scan")

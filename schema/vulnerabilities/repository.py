@@ -15,7 +15,7 @@ from schema.kernel.errors import not_found
 from schema.kernel.listing import Join, Listing, Wanted, fetch_page
 from schema.kernel.pagination import Page, PageRequest, SortOrder
 from schema.kernel.parameters import ORGANIZATION, any_of, parameter
-from schema.kernel.rows import as_text
+from schema.kernel.rows import as_text, as_time
 from schema.kernel.search import contains, pattern
 from schema.kernel.tenancy import tenant
 from schema.scans.models import Scan
@@ -69,9 +69,9 @@ VULNERABILITIES = Listing(
         "agreement": col(Vulnerability.agreement),
         "image_id": col(Vulnerability.image_id),
         "image": col(Image.name),
-        "detected_at": col(Vulnerability.detected_at),
-        "last_seen_at": col(Vulnerability.last_seen_at),
-        "remediated_at": col(Vulnerability.remediated_at),
+        "detected_at": as_time(Vulnerability.detected_at),
+        "last_seen_at": as_time(Vulnerability.last_seen_at),
+        "remediated_at": as_time(Vulnerability.remediated_at),
     },
     joins=[Join(target=Image, on=col(Image.id) == col(Vulnerability.image_id), columns=frozenset({"image"}))],
     filters={

@@ -1,0 +1,140 @@
+"""How many SQL statements each REST operation executes, for every row of the table: to the statement, so that a new one is
+a decision.
+
+The look-up of the credential is not counted (once a second, see `schema.kernel.recent`), nor BEGIN and COMMIT.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from bench.findings import furnish as furnish_findings
+from compat_rest.routes import ROUTES, Envelope, Route
+from schema.kernel.ids import IdPrefix
+from tests.app.site import PASSWORD, Site
+from tests.isolation.estate import Estate, Unlimited, furnish
+
+# A read: how many statements. Every list is two: how many there are, and the rows of the page.
+READS = {
+    "listScans": 2,
+    "getScan": 2,
+    "getScanStatus": 1,
+    "listScanFindings": 3,
+    "listScanPackages": 3,
+    "listScanLayers": 2,
+    "listScanEngines": 2,
+    "downloadEngineOutput": 2,
+    "listScanLogs": 2,
+    "listImages": 2,
+    "getImage": 1,
+    "listImageTags": 3,
+    "listVulnerabilities": 2,
+    "getVulnerability": 3,
+    "getAdvisoryStatus": 2,
+    "listApiKeys": 2,
+    "getApiKey": 1,
+    "listPersonalAccessTokens": 2,
+    "getPersonalAccessToken": 1,
+    "getMe": 2,
+}
+# A write, with its body: the change, its audit row, and one that looks whether the outbox holds anything to deliver. The scan
+# of the estate has ended, so cancelling it is one statement and a refusal.
+WRITES: dict[str, tuple[int, Any]] = {
+    "triggerScan": (17, {"image": "alpha.example/app:2", "scanners": ["trivy", "syft"]}),
+    "cancelScan": (1, None),
+    "deleteScan": (4, None),
+    "createApiKey": (4, {"name": "budget"}),
+    "deleteApiKey": (3, None),
+    "createPersonalAccessToken": (4, {"name": "budget"}),
+    "deletePersonalAccessToken": (3, None),
+    "login": (9, {"email": "ada@alpha.example", "password": PASSWORD}),
+    "logout": (3, None),
+}
+# Not a matter of statements: streams, a body of gigabytes, and what happens once in the life of a server.
+ELSEWHERE = {"followScan", "uploadImage", "completeSetup"}
+PATH_IDS = {
+    "scanId": IdPrefix.SCAN,
+    "imageId": IdPrefix.IMAGE,
+    "vulnId": IdPrefix.VULNERABILITY,
+    "keyId": IdPrefix.API_KEY,
+    "tokenId": IdPrefix.PERSONAL_ACCESS_TOKEN,
+}
+PLENTY = 120
+
+
+@contextmanager
+def counted(site: Site) -> Iterator[list[str]]:
+    statements: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        if not re.match(r"BEGIN|COMMIT|ROLLBACK", statement):
+            statements.append(statement)
+
+    for engine in site.database.engines:
+        event.listen(engine.sync_engine, "before_cursor_execute", note)
+    try:
+        yield statements
+    finally:
+        for engine in site.database.engines:
+            event.remove(engine.sync_engine, "before_cursor_execute", note)
+
+
+def _path_value(estate: Estate, segment: re.Match[str]) -> str:
+    return "syft" if segment[1] == "engine" else estate.ids[PATH_IDS[segment[1]]]
+
+
+async def statements_of(site: Site, estate: Estate, route: Route, body: Any = None) -> list[str]:
+    path = re.sub(r"\{(\w+)\}", partial(_path_value, estate), route.path)
+    async with site.client(headers={"X-HarborGuard-Client": "test"}) as client:
+        await site.sign_in(client, estate.tenant)
+        await client.get("/api/health")  # so that the session has been looked up
+        with counted(site) as statements:
+            response = await client.request(route.method, path, json=body)
+        assert response.status_code in {200, 201, 202, 204, 409}, response.text
+        await site.services.background.settle()
+    return statements
+
+
+@pytest.fixture
+async def estate(site: Site) -> Estate:
+    object.__setattr__(site.services, "rates", Unlimited())
+    return await furnish(site, "alpha")
+
+
+def test_every_operation_has_a_budget() -> None:
+    assert {*READS, *WRITES} | ELSEWHERE == {route.operation for route in ROUTES}
+
+
+@pytest.mark.parametrize(
+    "route", [route for route in ROUTES if route.operation in READS], ids=lambda each: each.operation
+)
+async def test_a_read_stays_within_its_budget(site: Site, estate: Estate, route: Route) -> None:
+    statements = await statements_of(site, estate, route)
+    assert len(statements) == READS[route.operation], "\n\n".join(statements)
+
+
+@pytest.mark.parametrize(
+    "route", [route for route in ROUTES if route.operation in WRITES], ids=lambda each: each.operation
+)
+async def test_a_write_stays_within_its_budget(site: Site, estate: Estate, route: Route) -> None:
+    budget, body = WRITES[route.operation]
+    statements = await statements_of(site, estate, route, body)
+    assert len(statements) == budget, "\n\n".join(statements)
+
+
+@pytest.mark.parametrize(
+    "route", [route for route in ROUTES if route.envelope is Envelope.PAGE], ids=lambda each: each.operation
+)
+async def test_a_list_of_many_takes_as_many_statements_as_a_list_of_one(
+    site: Site, estate: Estate, route: Route
+) -> None:
+    before = await statements_of(site, estate, route)
+    await furnish_findings(site.database, estate.tenant.organization_id, PLENTY)
+    assert await statements_of(site, estate, route) == before

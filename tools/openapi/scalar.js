@@ -14,6 +14,7 @@ function send(input, init) {
 createApiReference(element, {
   url: openapi,
   customFetch: send,
+  defaultOpenAllTags: true,
   withDefaultFonts: false,
   telemetry: false,
   agent: { disabled: true },

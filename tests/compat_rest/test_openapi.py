@@ -31,6 +31,7 @@ from tests.compat_rest.described import (
     SCHEMAS,
     codes,
     parts,
+    require_described,
     resolved,
     violations,
 )
@@ -304,6 +305,39 @@ def test_a_difference_is_noticed() -> None:
     assert violations(schema, meta) == []
     assert violations(schema, meta | {"more": 1}) != []
     assert violations(schema, meta | {"page": "1"}) != []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/api/scans/scn-1", 404, "NOT_FOUND"),
+        ("HEAD", "/api/scans/scn-1", 404, "NOT_FOUND"),
+        ("PUT", "/api/scans/scn-1", 405, "METHOD_NOT_ALLOWED"),  # no operation, so nothing is told of it
+        ("GET", "/api/nothing", 404, "NOT_FOUND"),
+        ("GET", "/api/scans/scn-1/engines/syft/raw", 401, "UNAUTHORIZED"),
+    ],
+)
+async def test_described_answer_passes(method: str, path: str, status: int, code: str) -> None:
+    await require_described(answered(method, path, status, code))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/api/scans/scn-1", 409, "CONFLICT"),
+        ("GET", "/api/scans/scn-1", 400, "VALIDATION_ERROR"),  # the status is described, for another error
+        ("DELETE", "/api/api-keys/key-1", 409, "CONFLICT"),
+        ("GET", "/api/scans", 204, "-"),
+    ],
+)
+async def test_answer_that_is_not_described_is_noticed(method: str, path: str, status: int, code: str) -> None:
+    with pytest.raises(AssertionError, match=f"answered {status}.* does not list"):
+        await require_described(answered(method, path, status, code))
+
+
+def answered(method: str, path: str, status: int, code: str) -> httpx.Response:
+    request = httpx.Request(method, f"http://test{path}")
+    return httpx.Response(status, request=request, json={"error": {"code": code}})
 
 
 @pytest.mark.parametrize("row", [row for row in ROUTES if row.envelope is Envelope.PAGE], ids=lambda row: row.operation)

@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo serve test lint format bench docs lock graphiql clean
+.PHONY: help install demo serve test lint format bench docs lock graphiql openapi clean
 
 help: ## List what this file can do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,11 +55,13 @@ lock: $(BIN)/uv ## Write both lock files anew from pyproject.toml
 	$(COMPILE) --constraint requirements-dev.lock -o requirements.lock
 
 graphiql: ## Build the GraphiQL page from tools/graphiql (needs Node.js)
-	npm --prefix tools/graphiql ci --ignore-scripts
-	npm --prefix tools/graphiql run build
+openapi: ## Build the pages that show the OpenAPI document from tools/openapi (needs Node.js)
+graphiql openapi:
+	npm --prefix tools/$@ ci --ignore-scripts
+	npm --prefix tools/$@ run build
 
 clean: ## Remove .venv and every cache; data and settings stay
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis tools/graphiql/node_modules
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis tools/*/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(RUNTIME): requirements.lock | $(BIN)/pip

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from functools import cache, partial
-from importlib.metadata import version
 from pathlib import Path
 
-import orjson
-import yaml
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -25,11 +21,11 @@ from app.headers import REQUEST_ID, ResponseHeaders
 from app.health import Probe, Readiness, ask_database, health
 from app.metrics import Metrics
 from app.middleware import Admission, FaultBarrier, RequestLog, UnreadBody
+from app.openapi import Answer, description_pages
 from app.proxies import TrustedProxies
 from app.settings import Settings
 from compat_rest.adapter import ROUTE, bind_routes, method_not_allowed
 from compat_rest.envelopes import error_response
-from compat_rest.openapi import openapi_document
 from compat_rest.routes import ROUTES
 from schema.build import build_schema
 from schema.execution.executable import ExecutableSchema
@@ -42,8 +38,6 @@ from schema.kernel.ports import RateBudget
 STATIC = Path(__file__).parent / "static"
 READING = ("GET", "HEAD")
 METHOD_NOT_ALLOWED = 405
-
-Answer = Callable[[Request], Awaitable[Response]]
 
 
 def create_app(settings: Settings, services: Services, *, probes: Mapping[str, Probe] | None = None) -> Starlette:
@@ -72,9 +66,8 @@ def create_app(settings: Settings, services: Services, *, probes: Mapping[str, P
         "/api/ready": readiness.answer,
         "/metrics": metrics.scrape,
         "/schema.graphql": print_schema,
-        "/openapi.json": partial(_print_openapi, budget, media_type="application/json"),
-        "/openapi/harborguard-v1.yaml": partial(_print_openapi, budget, media_type="application/yaml"),
         "/": _to_graphql,
+        **description_pages(schema.graphql, general=budget),
     }
     app = Starlette(
         routes=[
@@ -102,21 +95,6 @@ def _bound_schema() -> tuple[ExecutableSchema, list[Route]]:
     """One per process: nothing in it belongs to one application."""
     schema = build_schema()
     return schema, bind_routes(schema.graphql)
-
-
-async def _print_openapi(general: RateBudget, _request: Request, *, media_type: str) -> Response:
-    texts = await run_in_threadpool(_openapi_texts, general)
-    return Response(texts[media_type], media_type=media_type)
-
-
-@cache
-def _openapi_texts(general: RateBudget) -> dict[str, bytes | str]:
-    """The OpenAPI document by media type; made when it is first asked for, because it takes most of a second."""
-    schema, _ = _bound_schema()
-    text = orjson.dumps(openapi_document(schema.graphql, version=version("harborguard"), general=general))
-    # Read back, because YAML would write a part that is shared in memory as an alias.
-    plain = yaml.safe_dump(orjson.loads(text), sort_keys=False, allow_unicode=True, width=120)
-    return {"application/json": text, "application/yaml": plain}
 
 
 class Page:

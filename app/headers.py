@@ -17,7 +17,7 @@ from schema.kernel.ports import RateState
 REQUEST_ID = "harborguard.request_id"
 # An answer of the API is data. A browser that is made to show it as a page gets nothing to run, load or send.
 DATA_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-# The GraphiQL page: its own files and this server, nothing inline, nothing from elsewhere.
+# A page for people (GraphiQL, /docs): its own files and this server, nothing inline, nothing from elsewhere.
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "font-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

@@ -2,16 +2,16 @@
 
 It is read off what answers the requests: the table of routes, the variables and the selection set of each document, the
 types of the schema with their descriptions and constraints, and the policy of the root field. Only what no operation
-says stands here: the envelopes, the errors, the headers and the two probes.
+says stands here and in `answers.py`: the envelopes, the errors, the headers and the two probes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import orjson
 from graphql import (
-    GraphQLID,
     GraphQLNamedType,
     GraphQLNonNull,
     GraphQLObjectType,
@@ -24,12 +24,14 @@ from graphql import (
     visit,
 )
 
+from compat_rest.answers import HEADERS, OF_ANY, Problems, json_response, problem_examples, problems_of, response
 from compat_rest.bodies import ARCHIVES, JSON
 from compat_rest.endpoints import Endpoint, read_documents
-from compat_rest.envelopes import META_FIELDS, STATUS_OF
+from compat_rest.envelopes import META_FIELDS, list_body, page_body
 from compat_rest.events import END
+from compat_rest.examples import Examples
 from compat_rest.parameters import MAX_PATH_SEGMENT, Parameter
-from compat_rest.routes import ROUTES, Envelope
+from compat_rest.routes import ROUTES, Envelope, Route
 from compat_rest.shapes import Json, Selected, Shapes, described, object_of
 from schema.kernel.errors import ErrorCode
 from schema.kernel.idempotency import MAX_KEY_LENGTH
@@ -53,43 +55,21 @@ _SECURITY: Json = {
         "description": "Set by signing in. A request that changes something also needs the header X-HarborGuard-Client.",
     },
 }
-_HEADERS: Json = {
-    "X-Request-Id": {"description": "Names this request in the server's log.", "schema": {"type": "string"}},
-    "X-RateLimit-Limit": {"description": "Calls a window holds.", "schema": {"type": "integer"}},
-    "X-RateLimit-Remaining": {"description": "Calls left in the window.", "schema": {"type": "integer"}},
-    "X-RateLimit-Reset": {"description": "Unix time at which the next call is free.", "schema": {"type": "integer"}},
-    "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}},
-    "WWW-Authenticate": {"description": "`Bearer`.", "schema": {"type": "string"}},
-    "Location": {"description": "Where to look next.", "schema": {"type": "string", "format": "uri-reference"}},
-    "Idempotent-Replayed": {"description": "`true`: the kept answer of an earlier use.", "schema": {"type": "string"}},
-    "Content-Disposition": {"description": "The name of the file.", "schema": {"type": "string"}},
-}
 PROBE_TAG = "health"
-_EVERYWHERE = ("X-Request-Id", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
-_PROBLEM_HEADERS = {
-    ErrorCode.UNAUTHORIZED: "WWW-Authenticate",
-    ErrorCode.RATE_LIMITED: "Retry-After",
-    ErrorCode.SERVICE_UNAVAILABLE: "Retry-After",
-}
-# What can become of any request, whatever it asks for.
-_ALWAYS = (
-    ErrorCode.BAD_REQUEST,
-    ErrorCode.UNAUTHORIZED,
-    ErrorCode.RATE_LIMITED,
-    ErrorCode.INTERNAL_ERROR,
-    ErrorCode.SERVICE_UNAVAILABLE,
-    ErrorCode.TIMEOUT,
-)
 
 
-def openapi_document(schema: GraphQLSchema, *, version: str, general: RateBudget) -> Json:
-    """The document, as JSON. `general` is the budget of operations that have none of their own."""
+def openapi_document(schema: GraphQLSchema, *, version: str, general: RateBudget, probes: RateBudget) -> Json:
+    """The document, as JSON. `general` is the budget of operations that have none of their own, `probes` that of
+    `/api/health` and `/api/ready`.
+    """
     texts = read_documents()
     endpoints = [Endpoint.bind(route, schema, texts) for route in ROUTES]
     shapes = Shapes(schema)
     shapes.components |= _envelope_parts(schema.type_map["PageMeta"], shapes)
+    problems = Problems()
     operations = {
-        endpoint.operation.name: _operation(endpoint, shapes, general) for endpoint in sorted(endpoints, key=_fullness)
+        endpoint.operation.name: _operation(endpoint, shapes, problems, general)
+        for endpoint in sorted(endpoints, key=_fullness)
     }
     paths: dict[str, Json] = {}
     for route in ROUTES:
@@ -106,11 +86,11 @@ def openapi_document(schema: GraphQLSchema, *, version: str, general: RateBudget
         "servers": [{"url": "/"}],
         "tags": [{"name": tag} for tag in tags],
         "security": [{name: []} for name in _SECURITY],
-        "paths": paths | _probes(),
+        "paths": paths | _probes(problems, probes),
         "components": {
             "schemas": dict(sorted(shapes.components.items())),
-            "responses": dict(_problem_responses()),
-            "headers": _HEADERS,
+            "responses": dict(sorted(problems.components.items())),
+            "headers": HEADERS,
             "securitySchemes": _SECURITY,
         },
     }
@@ -121,34 +101,51 @@ def _fullness(endpoint: Endpoint) -> tuple[bool, bool]:
     return endpoint.route.method != "GET", endpoint.route.envelope is not Envelope.SINGLE
 
 
-def _operation(endpoint: Endpoint, shapes: Shapes, general: RateBudget) -> Json:
+def _operation(endpoint: Endpoint, shapes: Shapes, problems: Problems, general: RateBudget) -> Json:
     route, operation = endpoint.route, endpoint.operation
-    answer = shapes.root(operation)
+    answer = root = shapes.root(operation)
     for key in route.data:
         answer = shapes.below(operation, answer)[key]
     description = answer.field.description or ""
-    budget = operation.policy.budget or general
-    problems = {str(STATUS_OF[code]): _problem_reference(code) for code in _problems(endpoint)}
+    examples = Examples(shapes.components)
+    parameters = [_with_example(each, examples, operation.name) for each in _parameters(endpoint, shapes)]
     return {
         "operationId": operation.name,
         "tags": [route.tag],
         "summary": description.partition(". ")[0].removesuffix("."),
         "description": description,
-        "parameters": [*_parameters(endpoint, shapes)],
-        **_request_body(endpoint, shapes),
-        "responses": _success(endpoint, answer, shapes) | dict(sorted(problems.items())),
+        "parameters": parameters,
+        **_request_body(endpoint, shapes, examples),
+        "responses": {
+            **_success(endpoint, answer, shapes, _address(route, parameters)),
+            **problems.responses(problems_of(endpoint, root.field.description or "")),
+        },
         **_demands(operation.policy),
-        "x-rate-limit": {"requests": budget.requests, "windowSeconds": budget.seconds},
+        "x-rate-limit": _limit(operation.policy.budget or general),
     }
 
 
 def _demands(policy: Policy) -> Json:
+    """Whom the operation lets in: the lowest role, and the permission that decides; null where none is asked for."""
     if policy.public:
-        return {"security": []}
-    if policy.permission is None:
-        return {"x-required-role": min(ROLE_LEVEL, key=ROLE_LEVEL.__getitem__).value}
-    role = lowest_role(policy.permission)
+        return {"security": [], "x-required-role": None, "x-required-permission": None}
+    anybody = min(ROLE_LEVEL, key=ROLE_LEVEL.__getitem__)
+    role = anybody if policy.permission is None else lowest_role(policy.permission)
     return {"x-required-role": role and role.value, "x-required-permission": policy.permission}
+
+
+def _limit(budget: RateBudget) -> Json:
+    return {"requests": budget.requests, "windowSeconds": budget.seconds}
+
+
+def _address(route: Route, parameters: Sequence[Json]) -> str:
+    """The path of the route with the examples in it."""
+    return route.path.format_map({each["name"]: each["example"] for each in parameters if each["in"] == "path"})
+
+
+def _with_example(parameter: Json, examples: Examples, operation: str) -> Json:
+    shape = parameter["schema"] | described(parameter.get("description"))
+    return parameter | {"example": examples.of(shape, parameter["name"], operation)}
 
 
 def _parameters(endpoint: Endpoint, shapes: Shapes) -> Iterator[Json]:
@@ -196,62 +193,59 @@ def _argument_descriptions(endpoint: Endpoint) -> dict[str, str | None]:
     return found
 
 
-def _request_body(endpoint: Endpoint, shapes: Shapes) -> Json:
+def _request_body(endpoint: Endpoint, shapes: Shapes, examples: Examples) -> Json:
     if endpoint.json_body is not None:
-        media_types, schema = JSON, shapes.taken(GraphQLNonNull(endpoint.json_body[1]))
+        schema = shapes.taken(GraphQLNonNull(endpoint.json_body[1]))
+        media_types, body = JSON, {"schema": schema, "example": examples.of(schema)}
     elif endpoint.stream_body is not None:
-        media_types, schema = ARCHIVES, {"type": "string", "format": "binary"}
+        media_types, body = ARCHIVES, {"schema": {"type": "string", "format": "binary"}}
     else:
         return {}
-    content = {media_type: {"schema": schema} for media_type in sorted(media_types)}
-    return {"requestBody": {"required": True, "content": content}}
+    return {"requestBody": {"required": True, "content": dict.fromkeys(sorted(media_types), body)}}
 
 
-def _success(endpoint: Endpoint, answer: Selected, shapes: Shapes) -> Json:
+def _success(endpoint: Endpoint, answer: Selected, shapes: Shapes, address: str) -> Json:
     """The answers that are no errors, by status."""
     route, operation = endpoint.route, endpoint.operation
     meaning = get_named_type(answer.field.type).description or ""
+    examples = Examples(shapes.components)
     if route.envelope is Envelope.EMPTY:
-        return {"204": _response("Done.")}
+        return {"204": response("Done.")}
     if route.envelope is Envelope.FILE:
-        return {"200": _response(meaning, "Content-Disposition", content={"*/*": {}})}
+        return {"200": response(meaning, "Content-Disposition", content={"*/*": {}})}
     if route.envelope is Envelope.EVENTS:
-        data = {"anyOf": [shapes.answer(operation, answer), _schema_reference("Error"), {"const": {}}]}
+        state = shapes.answer(operation, answer)
+        data = {"anyOf": [state, _schema_reference("Error"), {"const": {}}]}
         event = {
             "id": {"type": "string", "description": f"Counts from 1; the last one is `{END}`."},
             "event": {"enum": ["progress", "error", END]},
             "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": data},
         }
+        example = {"id": "1", "event": "progress", "data": orjson.dumps(examples.of(state)).decode()}
         return {
-            "200": _response(meaning, content={"text/event-stream": {"schema": object_of(event)}}),
-            "204": _response("There are no more events."),
+            "200": response(meaning, content={"text/event-stream": {"schema": object_of(event), "example": example}}),
+            "204": response("There are no more events."),
         }
     if route.envelope is Envelope.SINGLE:
         data = shapes.answer(operation, answer)
+        shown = examples.of(data)
         if route.additions:
             data = {"allOf": [data, object_of({name: {"type": "string"} for name, _ in route.additions})]}
+            shown |= {name: template.format_map(shown) for name, template in route.additions}
         headers = ["Location"] * bool(route.location) + ["Idempotent-Replayed"] * route.creates
-        return {str(route.status): _json_response(meaning, *headers, schema=object_of({"data": data}))}
-    items = shapes.below(operation, answer)["items"] if route.envelope is Envelope.PAGE else answer
+        schema = object_of({"data": data})
+        return {str(route.status): json_response(meaning, *headers, schema=schema, example={"data": shown})}
+    paged = route.envelope is Envelope.PAGE
+    items = shapes.answer(operation, shapes.below(operation, answer)["items"] if paged else answer)
     parts = {name: _schema_reference(name.capitalize()) for name in ("meta", "links")}
-    return {"200": _json_response(meaning, schema=object_of({"data": shapes.answer(operation, items), **parts}))}
-
-
-def _problems(endpoint: Endpoint) -> Iterator[ErrorCode]:
-    """What can go wrong, by what the route takes and demands."""
-    yield from _ALWAYS
-    writes = endpoint.route.method != "GET"
-    body = endpoint.json_body
-    ids_within = body is not None and any(get_named_type(each.type) is GraphQLID for each in body[1].fields.values())
-    if endpoint.operation.policy.permission or writes:  # a cookie without the client header may not write
-        yield ErrorCode.FORBIDDEN
-    if endpoint.path_parameters or ids_within:
-        yield ErrorCode.NOT_FOUND
-    if writes:
-        yield ErrorCode.CONFLICT
-    if body is not None or endpoint.stream_body is not None:
-        yield ErrorCode.PAYLOAD_TOO_LARGE
-        yield ErrorCode.UNSUPPORTED_MEDIA_TYPE
+    shown = examples.of(items)
+    place = {"page": 1, "pageSize": DEFAULT_LIMIT, "total": 1, "totalPages": 1, "hasNext": False, "hasPrev": False}
+    body = (
+        page_body({"items": shown, "meta": place}, path=address, query=())
+        if paged
+        else list_body(shown, path=address, query=())
+    )
+    return {"200": json_response(meaning, schema=object_of({"data": items, **parts}), example=body)}
 
 
 def _envelope_parts(meta: GraphQLNamedType, shapes: Shapes) -> Json:
@@ -277,54 +271,46 @@ def _envelope_parts(meta: GraphQLNamedType, shapes: Shapes) -> Json:
     }
 
 
-def _problem_responses() -> Iterator[tuple[str, Json]]:
-    for status in sorted(set(STATUS_OF.values())):
-        codes = [code for code in ErrorCode if STATUS_OF[code] == status]
-        headers = [_PROBLEM_HEADERS[code] for code in codes if code in _PROBLEM_HEADERS]
-        description = " or ".join(f"`{code}`" for code in codes)
-        yield _name(codes[0]), _json_response(description, *headers, schema=_schema_reference("Error"))
-
-
-def _problem_reference(code: ErrorCode) -> Json:
-    first = next(each for each in ErrorCode if STATUS_OF[each] == STATUS_OF[code])
-    return {"$ref": f"#/components/responses/{_name(first)}"}
-
-
-def _name(code: ErrorCode) -> str:
-    return "".join(word.capitalize() for word in code.split("_"))
-
-
-def _probes() -> Json:
-    """The two routes that are no operations: for whoever watches the process, without a credential."""
+def _probes(problems: Problems, budget: RateBudget) -> Json:
+    """The two routes that are no operations: for whoever watches the process."""
     checks = {"type": "object", "additionalProperties": {"enum": ["ok", "failed"]}}
     health = object_of({"status": {"const": "ok"}})
     readiness = object_of({"status": {"enum": ["ready", "unavailable"]}, "checks": checks})
-    problems = (ErrorCode.UNAUTHORIZED, ErrorCode.RATE_LIMITED, ErrorCode.INTERNAL_ERROR)
+    ready = {"status": "ready", "checks": {"database": "ok"}}
+    unready = {"status": "unavailable", "checks": {"database": "failed"}}
+    unavailable = json_response(
+        "It cannot, or nobody could tell whose credential this is: `SERVICE_UNAVAILABLE`.",
+        schema={"anyOf": [readiness, _schema_reference("Error")]},
+        examples={"unavailable": {"value": unready}, **problem_examples([ErrorCode.SERVICE_UNAVAILABLE])},
+    )
     return {
         path: {
             "get": {
                 "operationId": name,
                 "tags": [PROBE_TAG],
                 "summary": summary,
-                "responses": {status: _json_response(meaning, schema=schema) for status, meaning in answers.items()}
-                | {str(STATUS_OF[code]): _problem_reference(code) for code in problems},
-                "security": [],
+                "description": f"{summary}.",
+                "parameters": [],
+                "responses": dict(sorted({**problems.responses(OF_ANY), **answers}.items())),
+                **_demands(Policy(permission=None, public=True)),
+                "x-rate-limit": _limit(budget),
             }
         }
-        for path, name, summary, schema, answers in (
-            ("/api/health", "getHealth", "The process answers", health, {"200": "It does."}),
-            ("/api/ready", "getReadiness", "The process can work", readiness, {"200": "It can.", "503": "It cannot."}),
+        for path, name, summary, answers in (
+            (
+                "/api/health",
+                "getHealth",
+                "The process answers",
+                {"200": json_response("It does.", schema=health, example={"status": "ok"})},
+            ),
+            (
+                "/api/ready",
+                "getReadiness",
+                "The process can work",
+                {"200": json_response("It can.", schema=readiness, example=ready), "503": unavailable},
+            ),
         )
     }
-
-
-def _json_response(description: str, *headers: str, schema: Json) -> Json:
-    return _response(description, *headers, content={"application/json": {"schema": schema}})
-
-
-def _response(description: str, *headers: str, content: Json | None = None) -> Json:
-    named = {name: {"$ref": f"#/components/headers/{name}"} for name in (*_EVERYWHERE, *headers)}
-    return {"description": description, "headers": named} | ({"content": content} if content else {})
 
 
 def _schema_reference(name: str) -> Json:

@@ -78,7 +78,8 @@ def routes() -> str:
         "[REST](../rest.md), the errors in [errors](errors). Every call also counts against the general budget\n"
         "(`HARBORGUARD_RATE_LIMIT_PER_MINUTE`); a family in the last column has a budget of its own on top.\n\n"
         "`POST` routes marked with * honour `Idempotency-Key`. Outside the table: `GET /api/health`, `GET /api/ready`,\n"
-        "`GET /metrics`, `GET /schema.graphql` and `/graphql`.\n"
+        "`GET /metrics`, `GET /schema.graphql`, `/graphql`, and what shows all this to programs and people: `/openapi.json`,\n"
+        "`/openapi-3.0.json`, `/openapi/harborguard-v1.yaml`, `/docs` and `/docs/swagger`.\n"
     )
     graphql: GraphQLSchema = build_schema().graphql
     documents = read_documents()

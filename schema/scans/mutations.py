@@ -42,7 +42,10 @@ class ScansMutation:
             context.signal_after_commit(id)
             return cast("Scan", await repository.get_scan(session, context.organization_id, id))
 
-    @mutation_field("scans:delete", description="Removes a scan that has ended, with what it found. Returns its id.")
+    @mutation_field(
+        "scans:delete",
+        description="Removes a scan that has ended, with what it found. CONFLICT while it runs. Returns its id.",
+    )
     async def delete_scan(
         self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="`scn-…`.")]
     ) -> strawberry.ID:

@@ -29,6 +29,7 @@ from schema.kernel.principal import Role
 from schema.kernel.secrets import SessionSigner, TokenKind, TokenMint, hash_password, new_token
 from schema.organizations.models import MembershipStatus, Plan
 from schema.organizations.repository import add_member, create_organization, create_user
+from tests.compat_rest.described import require_described
 
 MASTER_KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 PASSWORD = "correct horse battery"
@@ -75,8 +76,10 @@ class Site:
         self.app: Starlette = create_app(self.settings, self.services)
 
     def client(self, **options: Any) -> httpx.AsyncClient:
+        """Whatever a route answers is held against its description."""
         transport = httpx.ASGITransport(app=self.app, raise_app_exceptions=False, client=("192.0.2.7", 40_000))
-        return httpx.AsyncClient(transport=transport, base_url="http://test", **options)
+        hooks = {"response": [require_described]}
+        return httpx.AsyncClient(transport=transport, base_url="http://test", event_hooks=hooks, **options)
 
     async def tenant(self, name: str = "acme", *roles: Role) -> Tenant:
         """Roles are those a key is made for; by default an admin's."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any
 
@@ -11,24 +10,36 @@ import httpx
 import jsonschema_rs
 import pytest
 import yaml
-from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
+from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from app.authentication import SESSION_COOKIE
-from compat_rest.openapi import openapi_document
+from compat_rest.endpoints import read_documents
+from compat_rest.envelopes import STATUS_OF
 from compat_rest.routes import ROUTES, Envelope
-from schema.build import build_schema
+from schema.execution.runner import load_operation
+from schema.kernel.errors import ErrorCode
 from schema.kernel.ids import IdPrefix
-from schema.kernel.ports import RateBudget
+from schema.kernel.operations import Policy, policy_of
+from schema.kernel.principal import ROLE_LEVEL, Role, holds
 from tests.app.site import Site, on_sqlite, site
+from tests.compat_rest.described import (
+    DOCUMENT,
+    GENERAL,
+    GRAPHQL,
+    OPERATIONS,
+    PATHS,
+    SCHEMAS,
+    codes,
+    parts,
+    require_described,
+    resolved,
+    violations,
+)
+from tests.isolation.documents import root_fields
 from tests.isolation.estate import Unlimited, furnish
 
 __all__ = ["site"]
 
-DOCUMENT = openapi_document(
-    build_schema().graphql, version="1.2.3", general=RateBudget(family="general", requests=300, seconds=60)
-)
-PATHS = DOCUMENT["paths"]
-SCHEMAS = DOCUMENT["components"]["schemas"]
 IDS = {
     "scanId": IdPrefix.SCAN,
     "imageId": IdPrefix.IMAGE,
@@ -38,27 +49,12 @@ IDS = {
 }
 
 
-def parts(node: Any) -> Iterator[Any]:
-    yield node
-    for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
-        yield from parts(inner)
-
-
-def resolved(node: Any) -> Any:
-    while isinstance(node, dict) and "$ref" in node:
-        target: Any = DOCUMENT
-        for name in node["$ref"].removeprefix("#/").split("/"):
-            target = target[name]
-        node = target
-    return node
-
-
 def parameters(path: str, method: str = "get") -> dict[str, Any]:
     return {each["name"]: each for each in PATHS[path][method]["parameters"]}
 
 
 def test_document_is_openapi_31_and_its_schemas_are_json_schema() -> None:
-    assert [error.message for error in OPENAPI_31_VALIDATOR.iter_errors(DOCUMENT)] == []
+    assert [error.message for error in OpenAPIV31SpecValidator(DOCUMENT).iter_errors()] == []
     for schema in SCHEMAS.values():
         jsonschema_rs.meta.validate({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema})
 
@@ -71,9 +67,7 @@ def test_every_reference_leads_somewhere_and_nothing_is_left_over() -> None:
         for name in DOCUMENT["components"][kind]
     }
 
-    assert references <= components
-    # An answer no operation gives: one by method, one by plan. Both are codes of the contract all the same.
-    assert components - references == {"#/components/responses/MethodNotAllowed", "#/components/responses/PlanLimit"}
+    assert references == components
 
 
 def test_every_route_is_there_once() -> None:
@@ -116,6 +110,7 @@ def test_query_parameters_are_the_variables_of_the_document() -> None:
         "style": "form",
         "explode": False,
         "schema": {"type": "array", "items": {"$ref": "#/components/schemas/ScanStatusFilter"}},
+        "example": ["QUEUED"],
     }
     assert "required" not in found["page"]
 
@@ -137,10 +132,9 @@ def test_body_carries_the_constraints_of_its_input() -> None:
     body = PATHS["/api/scans"]["post"]["requestBody"]
     schema = SCHEMAS["TriggerScanInput"]
 
-    assert body == {
-        "required": True,
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/TriggerScanInput"}}},
-    }
+    assert body["required"]
+    assert list(body["content"]) == ["application/json"]
+    assert body["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/TriggerScanInput"}
     assert (schema["required"], schema["additionalProperties"]) == (["image", "scanners"], False)
     assert (schema["properties"]["image"]["minLength"], schema["properties"]["image"]["maxLength"]) == (1, 400)
     assert (schema["properties"]["scanners"]["minItems"], schema["properties"]["scanners"]["maxItems"]) == (1, 12)
@@ -155,18 +149,82 @@ def test_upload_is_a_stream_of_one_of_the_archive_types() -> None:
     assert "application/json" not in content
 
 
-def test_demands_come_from_the_policy() -> None:
-    trigger, me, login = (
-        PATHS["/api/scans"]["post"],
-        PATHS["/api/me"]["get"],
-        PATHS["/api/auth/login"]["post"],
-    )
+def declared(operation: str) -> Policy:
+    """The policy of the root field behind an operation."""
+    document = load_operation(GRAPHQL, read_documents()[operation])
+    field = {name: field for _, name, field in root_fields(GRAPHQL)}[document.root_field]
+    return policy_of(field.extensions["strawberry-definition"])
 
-    assert (trigger["x-required-role"], trigger["x-required-permission"]) == ("ci", "scans:create")
-    assert (me["x-required-role"], "x-required-permission" in me, "403" in me["responses"]) == ("viewer", False, False)
-    assert (login["security"], "x-required-role" in login) == ([], False)
-    assert me["x-rate-limit"] == {"requests": 300, "windowSeconds": 60}
-    assert trigger["x-rate-limit"] == {"requests": 10, "windowSeconds": 60}
+
+@pytest.mark.parametrize("name", [row.operation for row in ROUTES])
+def test_demands_are_those_of_the_policy_and_the_role_is_the_lowest_that_meets_them(name: str) -> None:
+    operation, policy = OPERATIONS[name], declared(name)
+    budget = policy.budget or GENERAL
+
+    assert operation["x-required-permission"] == policy.permission
+    assert operation["x-rate-limit"] == {"requests": budget.requests, "windowSeconds": budget.seconds}
+    assert operation.get("security", DOCUMENT["security"]) == ([] if policy.public else DOCUMENT["security"])
+    if policy.public:
+        assert operation["x-required-role"] is None
+        return
+    lowest = Role(operation["x-required-role"])
+    allowed = {role for role in Role if policy.permission is None or holds(role, policy.permission)}
+    assert lowest in allowed
+    assert all(ROLE_LEVEL[role] >= ROLE_LEVEL[lowest] for role in allowed)
+
+
+def test_probes_demand_nothing_and_have_their_own_budget() -> None:
+    for name in ("getHealth", "getReadiness"):
+        probe = OPERATIONS[name]
+        assert (probe["security"], probe["x-required-role"], probe["x-required-permission"]) == ([], None, None)
+        assert probe["x-rate-limit"] == {"requests": 600, "windowSeconds": 60}
+
+
+def test_a_few_demands_word_for_word() -> None:
+    found = {
+        name: (OPERATIONS[name]["x-required-role"], OPERATIONS[name]["x-required-permission"])
+        for name in ("triggerScan", "cancelScan", "deleteScan", "listScans", "getMe", "login")
+    }
+
+    assert found == {
+        "triggerScan": ("ci", "scans:create"),
+        "cancelScan": ("developer", "scans:edit"),
+        "deleteScan": ("admin", "scans:delete"),
+        "listScans": ("viewer", "scans:view"),
+        "getMe": ("viewer", None),
+        "login": (None, None),
+    }
+
+
+ANY = {"UNAUTHORIZED", "RATE_LIMITED", "INTERNAL_ERROR", "SERVICE_UNAVAILABLE", "TIMEOUT"}
+BODY = {"VALIDATION_ERROR", "PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE"}
+
+
+@pytest.mark.parametrize(
+    ("name", "errors"),
+    [
+        ("getHealth", set()),
+        ("getMe", {"BAD_REQUEST"}),
+        ("listScans", {"BAD_REQUEST", "FORBIDDEN"}),
+        ("getScan", {"BAD_REQUEST", "FORBIDDEN", "NOT_FOUND"}),
+        ("cancelScan", {"BAD_REQUEST", "FORBIDDEN", "NOT_FOUND", "CONFLICT"}),
+        ("deleteScan", {"BAD_REQUEST", "FORBIDDEN", "NOT_FOUND", "CONFLICT"}),
+        ("deleteApiKey", {"BAD_REQUEST", "FORBIDDEN", "NOT_FOUND"}),
+        ("triggerScan", {"BAD_REQUEST", "FORBIDDEN", "NOT_FOUND", "CONFLICT"} | BODY),
+        ("uploadImage", {"BAD_REQUEST", "FORBIDDEN", "CONFLICT"} | BODY),
+        ("completeSetup", {"BAD_REQUEST", "FORBIDDEN", "CONFLICT"} | BODY),
+        ("login", {"BAD_REQUEST", "FORBIDDEN"} | BODY),
+        ("logout", {"BAD_REQUEST", "FORBIDDEN"}),
+    ],
+)
+def test_operation_lists_the_errors_it_can_give(name: str, errors: set[str]) -> None:
+    assert codes(OPERATIONS[name]) == ANY | errors
+
+
+def test_every_error_of_every_operation_has_an_example_with_its_status() -> None:
+    for name, operation in OPERATIONS.items():
+        statuses = {int(status) for status in operation["responses"] if int(status) >= 400}
+        assert {STATUS_OF[ErrorCode(code)] for code in codes(operation)} == statuses, name
 
 
 def test_answer_of_a_creation_names_its_headers_and_what_only_rest_adds() -> None:
@@ -230,23 +288,6 @@ def problems(path: str, response: httpx.Response) -> list[str]:
     return missing + violations(schema, response.json())
 
 
-def violations(schema: Any, value: Any) -> list[str]:
-    validator = jsonschema_rs.validator_for(
-        {**closed(schema), "components": closed(DOCUMENT["components"])}, validate_formats=True
-    )
-    return [f"{error.instance_path}: {error.message}" for error in validator.iter_errors(value)]
-
-
-def closed(schema: Any) -> Any:
-    """The same, but an object has no other members than those described."""
-    if isinstance(schema, list):
-        return [closed(each) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
-    shut = {"additionalProperties": False} if schema.get("type") == "object" and "properties" in schema else {}
-    return {name: closed(inner) for name, inner in schema.items()} | shut
-
-
 def events(text: str) -> list[dict[str, str]]:
     blocks = [dict(line.split(": ", 1) for line in block.splitlines()) for block in text.split("\n\n") if block]
     return [block for block in blocks if "data" in block]
@@ -264,6 +305,39 @@ def test_a_difference_is_noticed() -> None:
     assert violations(schema, meta) == []
     assert violations(schema, meta | {"more": 1}) != []
     assert violations(schema, meta | {"page": "1"}) != []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/api/scans/scn-1", 404, "NOT_FOUND"),
+        ("HEAD", "/api/scans/scn-1", 404, "NOT_FOUND"),
+        ("PUT", "/api/scans/scn-1", 405, "METHOD_NOT_ALLOWED"),  # no operation, so nothing is told of it
+        ("GET", "/api/nothing", 404, "NOT_FOUND"),
+        ("GET", "/api/scans/scn-1/engines/syft/raw", 401, "UNAUTHORIZED"),
+    ],
+)
+async def test_described_answer_passes(method: str, path: str, status: int, code: str) -> None:
+    await require_described(answered(method, path, status, code))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/api/scans/scn-1", 409, "CONFLICT"),
+        ("GET", "/api/scans/scn-1", 400, "VALIDATION_ERROR"),  # the status is described, for another error
+        ("DELETE", "/api/api-keys/key-1", 409, "CONFLICT"),
+        ("GET", "/api/scans", 204, "-"),
+    ],
+)
+async def test_answer_that_is_not_described_is_noticed(method: str, path: str, status: int, code: str) -> None:
+    with pytest.raises(AssertionError, match=f"answered {status}.* does not list"):
+        await require_described(answered(method, path, status, code))
+
+
+def answered(method: str, path: str, status: int, code: str) -> httpx.Response:
+    request = httpx.Request(method, f"http://test{path}")
+    return httpx.Response(status, request=request, json={"error": {"code": code}})
 
 
 @pytest.mark.parametrize("row", [row for row in ROUTES if row.envelope is Envelope.PAGE], ids=lambda row: row.operation)

@@ -2,15 +2,10 @@
 import { getOperationAST } from "graphql";
 import { createClient } from "graphql-ws";
 
-const CREDENTIAL_HEADERS = ["authorization", "x-api-key"];
+import { cookiesFor } from "../cookies.js";
 
 function lowerCased(headers = {}) {
   return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
-}
-
-/* The server refuses a request with two credentials, so a pasted key leaves the session's cookie at home. */
-function cookiesFor(headers) {
-  return CREDENTIAL_HEADERS.some((name) => name in headers) ? "omit" : "same-origin";
 }
 
 async function post(endpoint, request, headers) {

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,12 +40,22 @@ class Product:
 
 async def get(app: ASGIApp, url: str, *, key: str = "") -> bytes:
     """The body of a successful answer."""
+    return await _call(app, "GET", url, b"", key=key)
+
+
+async def post(app: ASGIApp, url: str, body: bytes, *, key: str, media_type: str = "application/json") -> bytes:
+    return await _call(app, "POST", url, body, key=key, headers=[(b"content-type", media_type.encode())])
+
+
+async def _call(
+    app: ASGIApp, method: str, url: str, body: bytes, *, key: str, headers: Sequence[tuple[bytes, bytes]] = ()
+) -> bytes:
     path, _, query = url.partition("?")
     chunks: list[bytes] = []
     status = 0
 
     async def receive() -> Message:
-        return {"type": "http.request", "body": b"", "more_body": False}
+        return {"type": "http.request", "body": body, "more_body": False}
 
     async def send(message: Message) -> None:
         nonlocal status
@@ -57,22 +66,22 @@ async def get(app: ASGIApp, url: str, *, key: str = "") -> bytes:
         "type": "http",
         "asgi": {"version": "3.0"},
         "http_version": "1.1",
-        "method": "GET",
+        "method": method,
         "scheme": "http",
         "path": path,
         "raw_path": path.encode(),
         "query_string": query.encode(),
         "root_path": "",
-        "headers": [(b"host", b"bench"), (b"accept", b"application/json"), (b"x-api-key", key.encode())],
+        "headers": [(b"host", b"bench"), (b"accept", b"application/json"), (b"x-api-key", key.encode()), *headers],
         "client": ("127.0.0.1", 40_000),
         "server": ("127.0.0.1", 8_000),
     }
     await app(scope, receive, send)
-    body = b"".join(chunks)
-    if status != 200:
-        msg = f"{url} answered {status}: {body[:300]!r}"
+    answer = b"".join(chunks)
+    if not 200 <= status < 300:
+        msg = f"{url} answered {status}: {answer[:300]!r}"
         raise RuntimeError(msg)
-    return body
+    return answer
 
 
 @asynccontextmanager
@@ -81,10 +90,7 @@ async def opened(directory: Path, database_url: str = "") -> AsyncIterator[Produ
     settings = Settings(data_dir=directory, database_url=database_url, rate_limit_per_minute=10_000_000)
     configure_logging(level="info", json=True)
     settings.data_dir.mkdir(exist_ok=True)
-    with (directory / "log").open("w") as log:
-        for handler in logging.getLogger().handlers:
-            assert isinstance(handler, logging.StreamHandler)
-            handler.setStream(log)
+    with (directory / "log").open("w", buffering=1) as log, redirect_stderr(log):
         await administration.set_up(
             settings, organization="Bench", email="bench@example.com", name="Bench", password="a long password"
         )

@@ -1,6 +1,6 @@
-"""B2: a page of a million findings over REST, against a bare route that runs the same statements.
+"""B2 and B9: a page of a million findings over REST, against a bare route that runs the same statements.
 
-Both are called as ASGI applications in this process, in turn, so that neither a network nor the machine's mood differs.
+The routes are called as ASGI applications in this process, in turn, so that neither a network nor the machine's mood differs.
 The bare route knows its organization, checks nothing, and writes its dictionaries by hand.
 """
 
@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import uvloop
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from bench import findings
+from bench import dashboard, findings
 from bench.product import Product, get, new_database, opened, postgresql
 from bench.results import Result
 from schema.kernel.database import Database
@@ -43,10 +44,15 @@ Call = Callable[[], Awaitable[object]]
 def run(size: str) -> list[Result]:
     count, rounds = (10_000, 60) if size == "small" else (1_000_000, 200)
     results = []
-    with tempfile.TemporaryDirectory() as directory, postgresql() as server:
-        results += asyncio.run(_on("SQLite", Path(directory) / "sqlite", "", count, rounds))
-        url = asyncio.run(new_database(server, "reading"))
-        results += asyncio.run(_on("PostgreSQL", Path(directory) / "postgresql", url, count, rounds))
+    # The server's own event loop.
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        postgresql() as server,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        results += runner.run(_on("SQLite", Path(directory) / "sqlite", "", count, rounds))
+        url = runner.run(new_database(server, "reading"))
+        results += runner.run(_on("PostgreSQL", Path(directory) / "postgresql", url, count, rounds))
     return results
 
 
@@ -59,20 +65,17 @@ async def _on(name: str, directory: Path, database_url: str, count: int, rounds:
             for page in PAGES:
                 url = f"/api/vulnerabilities?limit={LIMIT}&page={page}&sort={sort}:desc"
                 ours, theirs = await _compare(product, bare, url, rounds)
-                medians[sort] = statistics.median(ours)
+                medians[sort, page] = statistics.median(ours)
                 ratio = _p95(ours) / _p95(theirs)
-                what = f"{name}, {count:,} findings, sort {sort}, page {page}: p95 and ratio to the bare route"
-                measured = f"{_p95(ours):.2f} ms, {ratio:.2f} x (median {_median_ratio(ours, theirs):.2f} x)"
+                what = f"{name}, {count:,} findings, sort {sort}, page {page}: p95, and its ratio to the bare route's"
+                measured = f"{_p95(ours):.2f} ms, {ratio:.2f} x (medians {_median_ratio(ours, theirs):.2f} x)"
                 results.append(Result("B2", what, measured, f"<= {TARGET} x"))
-        slowest = max(medians, key=lambda sort: medians[sort])
-        results.append(
-            Result(
-                "B2",
-                f"{name}, slowest sort ({slowest}) to the default",
-                f"{medians[slowest] / medians['severity']:.2f} x",
-                f"<= {SORT_TARGET} x",
-            )
-        )
+        for page in PAGES:
+            slowest = max(SORTS, key=lambda sort: medians[sort, page])
+            ratio = medians[slowest, page] / medians["severity", page]
+            what = f"{name}, page {page}, the slowest sort ({slowest}) to the default"
+            results.append(Result("B2", what, f"{ratio:.2f} x", f"<= {SORT_TARGET} x"))
+        results += await dashboard.measure(name, product, count, rounds // 10)
     return results
 
 

@@ -9,6 +9,7 @@ from strawberry.types.base import get_object_definition
 from schema.advisories.queries import AdvisoriesQuery
 from schema.credentials.mutations import CredentialsMutation
 from schema.credentials.queries import CredentialsQuery
+from schema.dashboard.queries import DashboardQuery
 from schema.execution.executable import ExecutableSchema
 from schema.images.mutations import ImagesMutation
 from schema.images.queries import ImagesQuery
@@ -23,7 +24,15 @@ from schema.vulnerabilities.queries import VulnerabilitiesQuery
 
 
 @strawberry.type(description="Everything that can be read.")
-class Query(ScansQuery, ImagesQuery, VulnerabilitiesQuery, OrganizationsQuery, CredentialsQuery, AdvisoriesQuery):
+class Query(
+    ScansQuery,
+    ImagesQuery,
+    VulnerabilitiesQuery,
+    DashboardQuery,
+    OrganizationsQuery,
+    CredentialsQuery,
+    AdvisoriesQuery,
+):
     pass
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import strawberry
-from graphql import ExecutionResult, GraphQLError, GraphQLSchema, OperationType
+from graphql import ExecutionResult, GraphQLError, GraphQLField, GraphQLObjectType, GraphQLSchema, OperationType
 
 from schema.execution.documents import DocumentCache, PreparedOperation
 from schema.execution.errors import presented, refused
@@ -39,6 +39,10 @@ class ExecutableSchema:
     def __init__(self, declared: strawberry.Schema) -> None:
         self.declared = declared
         self.graphql: GraphQLSchema = declared._schema  # noqa: SLF001 -- strawberry has no public name for it
+        for kind in self.graphql.type_map.values():
+            if isinstance(kind, GraphQLObjectType):
+                for field in kind.fields.values():
+                    _leave_nulls_out(field)
         self.documents = DocumentCache()
 
     def operation(
@@ -84,6 +88,23 @@ class ExecutableSchema:
                     yield result
             except Exception as error:  # noqa: BLE001 -- what its source raises is a subscription's last result
                 yield ExecutionResult(None, [presented(GraphQLError("", original_error=error), context.request_id)])
+
+
+def _leave_nulls_out(field: GraphQLField) -> None:
+    """An optional argument that is null is not passed on: the resolver's own default says the same.
+
+    Strawberry converts every argument it is given, and a list has a dozen that nobody uses.
+    """
+    resolve = field.resolve
+    optional = {argument.out_name or name for name, argument in field.args.items() if argument.default_value is None}
+    if resolve is None or not optional:
+        return
+
+    def resolve_given(source: Any, info: Any, **arguments: Any) -> Any:
+        given = {name: value for name, value in arguments.items() if value is not None or name not in optional}
+        return resolve(source, info, **given)
+
+    field.resolve = resolve_given
 
 
 def _present(result: ExecutionResult, context: RequestContext) -> None:

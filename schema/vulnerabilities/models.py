@@ -21,6 +21,10 @@ class TriageStatus(StrEnum):
     WONT_FIX = "WONT_FIX"
 
 
+# Neither fixed nor dismissed: these count, and their deadlines run.
+OPEN_STATUSES = (TriageStatus.OPEN, TriageStatus.ACKNOWLEDGED, TriageStatus.IN_PROGRESS)
+
+
 class Vulnerability(TenantTable, table=True):
     """One flaw in one version of one package of one image: what is triaged, whatever number of scans saw it.
 

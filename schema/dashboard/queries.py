@@ -1,0 +1,49 @@
+"""Reading the dashboard."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import strawberry
+
+from schema.dashboard import repository
+from schema.dashboard.types import Dashboard, GradeCount, StatusCount
+from schema.kernel.operations import Info, query_field
+from schema.scans.models import ScanStatus
+from schema.vulnerabilities.models import OPEN_STATUSES, TriageStatus
+from schema.vulnerabilities.records import Severity
+from schema.vulnerabilities.scores import Grade
+from schema.vulnerabilities.types import SeverityCounts
+
+
+@strawberry.type
+class DashboardQuery:
+    @query_field("vulnerabilities:view", description="The organization at a glance.")
+    async def dashboard(self, info: Info) -> Dashboard:
+        organization_id = info.context.organization_id
+        async with info.context.read() as session:
+            groups = await repository.vulnerability_groups(session, organization_id)
+            images = await repository.images_by_grade(session, organization_id)
+            scans = await repository.active_scans(session, organization_id)
+            riskiest = await repository.riskiest_images(session, organization_id)
+        by_severity: Counter[Severity] = Counter()
+        by_status: Counter[TriageStatus] = Counter()
+        fixable = 0
+        for group in groups:
+            by_status[group.status] += group.count
+            if group.status in OPEN_STATUSES:
+                by_severity[group.severity] += group.count
+                fixable += group.count * group.fixable
+        return Dashboard(
+            open=SeverityCounts(
+                **{severity.value.lower(): by_severity[severity] for severity in Severity},
+                total=by_severity.total(),
+            ),
+            fixable=fixable,
+            statuses=[StatusCount(status=status, count=by_status[status]) for status in TriageStatus],
+            images=sum(images.values()),
+            grades=[GradeCount(grade=grade, count=images.get(grade, 0)) for grade in (*Grade, None)],
+            queued_scans=scans[ScanStatus.QUEUED],
+            running_scans=scans[ScanStatus.IN_PROGRESS],
+            riskiest_images=list(riskiest),
+        )

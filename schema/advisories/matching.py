@@ -88,7 +88,8 @@ _Target: TypeAlias = tuple[str, str, str]  # ecosystem, name, and the version th
 
 def _targets(package: PackageRecord) -> tuple[_Target, ...]:
     ecosystem = package.ecosystem
-    if ecosystem is None:
+    # What a distribution's package brought is patched under that package's version, which is matched itself.
+    if ecosystem is None or package.owner is not None:
         return ()
     if not is_distribution(ecosystem):
         named = [(normalize_name(ecosystem, package.name), package.version)]

@@ -8,16 +8,17 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Callable, Collection, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Self
 
 from schema.dependencies.records import LayerRecord
 from schema.scans.failures import FailureCode, ScanFailure
 from workers.oci.compression import unpack
-from workers.oci.files import ImageFile, MergedImage
+from workers.oci.files import ImageFile, MergedImage, Place
 from workers.oci.layout import Image, ImageLayer, Layout, read_image
 from workers.oci.limits import Budget, ImageLimits
 from workers.oci.tar import TarReader
@@ -62,8 +63,15 @@ def merge_layers(image: Image | Path, *, wanted: Wanted, limits: ImageLimits) ->
             for each in sorted(found)
         },
         layers=tuple(records),
+        locate=partial(_locate, tree, [layer.diff_id for layer in described.layers], budget),
         warnings=tuple(f"A hard link leads to {target}, which does not exist" for target in tree.dangling[:_WARNED]),
     )
+
+
+def _locate(tree: MergedTree, diff_ids: Sequence[str], budget: Budget, path: str) -> Place | None:
+    found = resolve(tree.root, path, budget)
+    file = _file(found[1]) if found is not None else None
+    return Place(layer_index=file[1], layer_digest=diff_ids[file[1]]) if file is not None else None
 
 
 def verify_diff_id(layout: Layout, digest: str, *, diff_id: str, budget: Budget) -> None:

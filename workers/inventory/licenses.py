@@ -55,16 +55,29 @@ _SPDX = {
 _AROUND = re.compile(r"^the\s+|\s+licen[cs]e$", re.IGNORECASE)
 _GNU = re.compile(r"(A?GPL|LGPL|GFDL)[- ]?v?([1-3])(?:\.([0-3]))?(\+|-or-later|-only)?", re.IGNORECASE)
 _EXPRESSION = re.compile(r"\s(?:AND|OR|WITH)\s")
-_CONJUNCTION = re.compile(r"\s+(?:and|or)\s+")
+_CONJUNCTIONS = ("and", "or")
 
 
 def stated_licenses(text: str) -> Iterator[str]:
     """A distribution's licence field: one SPDX expression; before there was that rule, names with words between them."""
     if _EXPRESSION.search(text):
         yield text
-    else:
-        for name in _CONJUNCTION.split(text):
-            yield spdx_license(name.strip("() \t\n"))
+        return
+    name: list[str] = []
+    for word in (*text.split(), _CONJUNCTIONS[0]):
+        if word not in _CONJUNCTIONS:
+            name.append(word)
+        elif name:
+            yield spdx_license(_without_brackets(" ".join(name)))
+            name = []
+
+
+def _without_brackets(name: str) -> str:
+    """Those left of a group that was taken apart: `(MIT`, `ASL 2.0)`, `(BSD)`, not those of `BSD (2 clause)`."""
+    opened = name.count("(") - name.count(")")
+    if opened:
+        return name.lstrip("(") if opened > 0 else name.rstrip(")")
+    return name[1:-1] if name.startswith("(") and name.endswith(")") else name
 
 
 def spdx_license(name: str) -> str:

@@ -14,6 +14,7 @@ from workers.oci.files import ImageFile, Locate, Place
 
 MAX_PATH = 4096  # characters; longer is no path of an image
 _LOOKED_UP = 32  # files of one package whose layer is asked for
+_LOOKED_UP_IN_ALL = 200_000  # a real image has a few thousand packages
 _MERGED = ("bin/", "lib", "sbin/")  # below /usr in distributions of today, whatever their packages' lists say
 
 
@@ -28,6 +29,7 @@ class Ownership:
         self._locate = locate
         self._owners: dict[str, str] = {}
         self._digests: dict[tuple[str, str], str] = {}
+        self._left = _LOOKED_UP_IN_ALL
 
     def owner(self, path: str) -> str | None:
         """The name of the package that brought the file."""
@@ -46,7 +48,9 @@ class Ownership:
 
         Installing a version writes all of its files, so none of them is lower; one that is higher was changed later.
         """
-        places = (self._locate(path) for path in islice(paths, _LOOKED_UP))
+        looked_up = list(islice(paths, min(_LOOKED_UP, self._left)))
+        self._left -= len(looked_up)
+        places = [self._locate(path) for path in looked_up]
         return min((place for place in places if place is not None), key=lambda place: place.layer_index, default=None)
 
     def brought_by(self, path: str) -> Place | None:

@@ -11,6 +11,7 @@ from schema.dependencies.records import Inventory, PackageType
 from schema.scans.failures import FailureCode, ScanFailure
 from tests.factories import images
 from tests.factories.images import Opaque, Symlink, Whiteout
+from tests.factories.rpm import header, ndb_database
 from tests.workers.inventory.files import files
 from workers.inventory import apk, dpkg, inventory, node, os_release, python
 from workers.inventory.inventory import take_inventory, wanted
@@ -20,6 +21,7 @@ from workers.oci.layers import merge_layers
 from workers.oci.limits import ImageLimits
 
 OS_RELEASE = b'ID=debian\nVERSION_ID="12"\nPRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\n'
+ROCKY = 'ID="rocky"\nVERSION_ID="9.3"\nPRETTY_NAME="Rocky Linux 9.3 (Blue Onyx)"'
 STATUS = "var/lib/dpkg/status"
 SITE = "usr/lib/python3.11/site-packages"
 WANTED = [
@@ -154,6 +156,46 @@ def test_the_layer_of_an_apk_package_is_that_of_its_files(tmp_path: Path) -> Non
     assert taken.packages[0].layer_digest == taken.layers[1].diff_id
 
 
+def test_an_rpm_image_of_several_layers(tmp_path: Path) -> None:
+    dist_info = f"{SITE}/urllib3-1.26.5.dist-info/METADATA"
+    metadata = b"Name: urllib3\nVersion: 1.26.5\n"
+    bash = header("bash", "5.1.8", "6.el9", files={"/usr/bin/bash": b"1"})
+    newer = header("bash", "5.1.8", "9.el9", files={"/usr/bin/bash": b"2"})
+    glibc = header("glibc", "2.34", "100.el9", files={"/lib64/libc.so.6": b"1"})
+    urllib3 = header("python3-urllib3", "1.26.5", "3.el9", files={f"/{dist_info}": metadata})
+    database = "usr/lib/sysimage/rpm/Packages.db"
+    taken = inventory_of(
+        tmp_path,
+        images.layer(
+            {
+                "etc/os-release": ROCKY.encode(),
+                "lib64": Symlink("usr/lib64"),
+                "var/lib/rpm": Symlink("../../usr/lib/sysimage/rpm"),
+                database: ndb_database([bash, glibc]),
+                "usr/bin/bash": b"1",
+                "usr/lib64/libc.so.6": b"1",
+            }
+        ),
+        images.layer(
+            {
+                "var/lib/rpm/Packages.db": ndb_database([newer, glibc, urllib3]),
+                "usr/bin/bash": b"2",
+                dist_info: metadata,
+            }
+        ),
+        images.layer({f"{SITE}/six-1.16.0.dist-info/METADATA": b"Name: six\nVersion: 1.16.0\n"}),
+    )
+    assert found(taken) == [
+        ("six", "1.16.0", 2),
+        ("urllib3", "1.26.5", 1),
+        ("bash", "5.1.8-9.el9", 1),
+        ("glibc", "2.34-100.el9", 0),
+        ("python3-urllib3", "1.26.5-3.el9", 1),
+    ]
+    assert [(each.name, each.owner) for each in taken.packages[:2]] == [("six", None), ("urllib3", "python3-urllib3")]
+    assert taken.unread == ()
+
+
 def test_an_alpine_image_with_a_merged_usr(tmp_path: Path) -> None:
     base = images.layer(
         {
@@ -181,9 +223,6 @@ def test_what_could_not_be_read_is_a_warning(tmp_path: Path) -> None:
         f"{STATUS}: is not a package database that can be read",
         "node_modules/a/package.json: is not JSON",
     )
-
-
-ROCKY = 'ID="rocky"\nVERSION_ID="9.3"\nPRETTY_NAME="Rocky Linux 9.3 (Blue Onyx)"'
 
 
 def test_packages_without_their_database_are_not_passed_over_in_silence() -> None:

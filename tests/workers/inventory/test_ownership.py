@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import hashlib
 
+import pytest
+
 from tests.workers.inventory.files import files
+from workers.inventory import ownership
 from workers.inventory.ownership import Ownership
 from workers.oci.files import Place
 
@@ -38,12 +41,18 @@ def test_a_digest_is_that_of_the_file() -> None:
     assert owned.owner(PATH) == "six"
 
 
-def test_only_some_files_of_a_package_are_looked_up() -> None:
+def test_only_some_files_are_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
     def locate(path: str) -> Place | None:
         asked.append(path)
         return None
 
-    assert Ownership({}, locate).place(str(number) for number in range(10_000)) is None
-    assert len(asked) < 100
+    owned = Ownership({}, locate)
+    assert owned.place(str(number) for number in range(10_000)) is None
+    assert len(asked) == 32
+    monkeypatch.setattr(ownership, "_LOOKED_UP_IN_ALL", 40)
+    owned = Ownership({}, locate)
+    for _ in range(3):
+        assert owned.place(str(number) for number in range(10_000)) is None
+    assert len(asked) == 32 + 40

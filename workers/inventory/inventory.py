@@ -42,11 +42,17 @@ _RPM = frozenset(
         "ol",
         "openeuler",
         "opensuse-leap",
+        "opensuse-leap-micro",
         "opensuse-tumbleweed",
         "photon",
         "rhel",
         "rocky",
+        "sl-micro",
+        "sle-micro",
+        "sle_hpc",
+        "sled",
         "sles",
+        "sles_sap",
     }
 )
 
@@ -55,11 +61,11 @@ def wanted(path: str) -> bool:
     """Whether an analyser reads the file. Called for every file of an image, up to half a million times."""
     if path[-_TAIL:] in _TAILS:
         wants = _WANTS.get(path.rpartition("/")[2])
-        if wants is not None:
-            return wants(path)
-        if path.endswith(_ENDINGS):
-            return python.wants(path) or dpkg.wants(path)
-    return path.startswith(dpkg.STATUS_DIRECTORY) and dpkg.wants(path)
+        if wants is not None and wants(path):
+            return True
+        if path.endswith(_ENDINGS) and (python.wants(path) or dpkg.wants(path)):
+            return True
+    return path.startswith(dpkg.STATUS_DIRECTORY)
 
 
 def take_inventory(merged: MergedImage) -> Inventory:

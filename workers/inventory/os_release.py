@@ -37,7 +37,7 @@ _BY_MAJOR = {
 _BY_MINOR = {"alpine": "Alpine:v", "photon": "Photon OS:"}
 # SUSE files by what the distribution calls itself: "SUSE:Linux Enterprise Server 15 SP6", "openSUSE:Leap 15.6".
 _SUSE = re.compile(r"(SUSE|openSUSE) ([A-Za-z0-9][A-Za-z0-9. -]{0,79})")
-_SUSE_IDS = re.compile(r"sle[sd]|sle[s_-][a-z_-]+|opensuse(?:-[a-z-]+)?")
+_SUSE_IDS = re.compile(r"sle[sd]|sle?[s_-][a-z_-]+|opensuse(?:-[a-z-]+)?")
 _LONG_TERM = re.compile(r"\((LTS(?:-SP[0-9]{1,2})?)\)")  # of openEuler, in VERSION: "22.03 (LTS-SP3)"
 
 

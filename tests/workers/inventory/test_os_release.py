@@ -56,6 +56,7 @@ def test_debian_as_it_describes_itself() -> None:
             'ID="sles"\nVERSION_ID="15.6"\nPRETTY_NAME="SUSE Linux Enterprise Server 15 SP6"',
             "SUSE:Linux Enterprise Server 15 SP6",
         ),
+        ('ID="sl-micro"\nVERSION_ID="6.0"\nPRETTY_NAME="SUSE Linux Micro 6.0"', "SUSE:Linux Micro 6.0"),
         ('ID="sles"\nVERSION_ID="15.6"\nPRETTY_NAME="Something else"', None),
         ('ID="opensuse-leap"\nVERSION_ID="15.6"\nPRETTY_NAME="openSUSE Leap 15.6"', "openSUSE:Leap 15.6"),
         ('ID="opensuse-tumbleweed"\nVERSION_ID="20240607"\nPRETTY_NAME="openSUSE Tumbleweed"', "openSUSE:Tumbleweed"),

@@ -104,7 +104,9 @@ class _Performance:
             image.layout, limits=self._runtime.limits.image, sandbox=self._runtime.limits.analysis
         )
         inventoried = time.monotonic()
-        found = Counter(package.ecosystem or UNKNOWN_DISTRIBUTION for package in inventory.packages)
+        # What a distribution's package brought is judged as that package, so it asks for no data of its own.
+        judged = (package for package in inventory.packages if package.owner is None)
+        found = Counter(package.ecosystem or UNKNOWN_DISTRIBUTION for package in judged)
         store: dict[str, EcosystemData] = {}
         findings: tuple[FindingRecord, ...] = ()
         if any(engine in VULNERABILITY_ENGINES for engine in answered):

@@ -44,8 +44,11 @@ def lookup_keys(package: PackageRecord) -> tuple[LookupKey, ...]:
 
 
 def uncovered_ecosystems(packages: Iterable[PackageRecord], covered: Collection[str]) -> dict[str, int]:
-    """How many packages nobody could judge, by their ecosystem; `covered` are the ecosystems the store has records of."""
-    counts = Counter(package.ecosystem for package in packages)
+    """How many packages nobody could judge, by their ecosystem; `covered` are the ecosystems the store has records of.
+
+    A language's package with an owner needs no data of its own: it is judged as the distribution's package.
+    """
+    counts = Counter(package.ecosystem for package in packages if package.owner is None)
     return {
         ecosystem or UNKNOWN_DISTRIBUTION: count
         for ecosystem, count in counts.items()
@@ -88,7 +91,8 @@ _Target: TypeAlias = tuple[str, str, str]  # ecosystem, name, and the version th
 
 def _targets(package: PackageRecord) -> tuple[_Target, ...]:
     ecosystem = package.ecosystem
-    if ecosystem is None:
+    # What a distribution's package brought is patched under that package's version, which is matched itself.
+    if ecosystem is None or package.owner is not None:
         return ()
     if not is_distribution(ecosystem):
         named = [(normalize_name(ecosystem, package.name), package.version)]

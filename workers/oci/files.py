@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from schema.dependencies.records import LayerRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImageFile:
+class Place:
+    """The layer something comes from: of a file the one whose entry won."""
+
+    layer_index: int
+    layer_digest: str  # diff id
+
+
+Locate = Callable[[str], Place | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFile(Place):
     """One regular file as the running container would see it (hard links resolved, whiteouts applied)."""
 
     path: str  # relative to the root, no leading slash, no "." or ".." part
     content: bytes
-    layer_index: int
-    layer_digest: str  # diff id of the layer whose entry won
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,3 +34,5 @@ class MergedImage:
     files: Mapping[str, ImageFile]
     layers: tuple[LayerRecord, ...]
     warnings: tuple[str, ...] = ()
+    # Of any regular file, wanted or not, links on the way followed; None where there is none.
+    locate: Locate = field(default=lambda _path: None, compare=False)

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections import defaultdict
-from collections.abc import Callable, Collection, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Self
 
 from schema.dependencies.records import LayerRecord
 from schema.scans.failures import FailureCode, ScanFailure
 from workers.oci.compression import unpack
-from workers.oci.files import ImageFile, MergedImage
+from workers.oci.files import ImageFile, MergedImage, Place
 from workers.oci.layout import Image, ImageLayer, Layout, read_image
 from workers.oci.limits import Budget, ImageLimits
 from workers.oci.tar import TarReader
@@ -41,14 +43,13 @@ def merge_layers(image: Image | Path, *, wanted: Wanted, limits: ImageLimits) ->
     """
     described = read_image(image, limits) if isinstance(image, Path) else image
     layout, budget = Layout(described.layout, limits), Budget(limits)
-    tree = MergedTree(budget)
-    contents: dict[int, bytes] = {}
+    tree, kept = MergedTree(budget), _Kept(budget)
     records: list[LayerRecord] = []
-    with closing(_read_all(layout, described.layers, wanted, budget)) as reads:
+    with closing(_read_all(layout, described.layers, wanted, kept, budget)) as reads:
         for layer, read in reads:
             records.append(_record(layer, read))
-            contents |= read.contents
             tree.apply(read.tree)
+    contents = kept.contents
     found = [*_collect(tree, contents, wanted), *_reached_through_links(tree, wanted, budget)]
     contents |= _read_again(layout, described.layers, {each.file for each in found} - contents.keys(), budget)
     return MergedImage(
@@ -62,8 +63,15 @@ def merge_layers(image: Image | Path, *, wanted: Wanted, limits: ImageLimits) ->
             for each in sorted(found)
         },
         layers=tuple(records),
+        locate=partial(_locate, tree, [layer.diff_id for layer in described.layers], budget),
         warnings=tuple(f"A hard link leads to {target}, which does not exist" for target in tree.dangling[:_WARNED]),
     )
+
+
+def _locate(tree: MergedTree, diff_ids: Sequence[str], budget: Budget, path: str) -> Place | None:
+    found = resolve(tree.root, path, budget)
+    file = _file(found[1]) if found is not None else None
+    return Place(layer_index=file[1], layer_digest=diff_ids[file[1]]) if file is not None else None
 
 
 def verify_diff_id(layout: Layout, digest: str, *, diff_id: str, budget: Budget) -> None:
@@ -77,8 +85,34 @@ def verify_diff_id(layout: Layout, digest: str, *, diff_id: str, budget: Budget)
 
 class _LayerContent(NamedTuple):
     tree: LayerTree
-    contents: dict[int, bytes]
     diff_size: int
+
+
+class _Kept:
+    """Contents of wanted files, of each name only the highest layer's: a package database is written anew by every layer
+    that installs something, and all of them together would be many times what is needed. Should a lower one be needed
+    after all, because it has another name, it is read again.
+    """
+
+    def __init__(self, budget: Budget) -> None:
+        self.contents: dict[int, bytes] = {}
+        self._files: dict[str, int] = {}
+        self._lock = threading.Lock()
+        self._budget = budget
+
+    def is_newest(self, name: str, file: int) -> bool:
+        """Of what was read so far: layers are read in any order."""
+        with self._lock:
+            return file >= self._files.get(name, file)
+
+    def keep(self, name: str, file: int, content: bytes) -> None:
+        with self._lock:
+            other = self._files.get(name, file)
+            newer, older = max(file, other), min(file, other)
+            self.contents[file] = content
+            self._files[name] = newer
+            dropped = self.contents.pop(older) if older != newer else b""
+        self._budget.hold(-len(dropped))
 
 
 class _Found(NamedTuple):
@@ -88,13 +122,13 @@ class _Found(NamedTuple):
 
 
 def _read_all(
-    layout: Layout, layers: Collection[ImageLayer], wanted: Wanted, budget: Budget
+    layout: Layout, layers: Collection[ImageLayer], wanted: Wanted, kept: _Kept, budget: Budget
 ) -> Generator[tuple[ImageLayer, _LayerContent], None, None]:
     """The layers in order, read several at once and the largest first, so that no thread ends with a large one."""
     readers = max(1, min(_READERS, os.cpu_count() or 1, len(layers)))
     with ThreadPoolExecutor(readers, thread_name_prefix="layer") as pool:
         reads: dict[int, Future[_LayerContent]] = {
-            layer.index: pool.submit(_read_layer, layout, layer, wanted, budget)
+            layer.index: pool.submit(_read_layer, layout, layer, wanted, kept, budget)
             for layer in sorted(layers, key=lambda each: -each.size)
         }
         try:
@@ -105,18 +139,18 @@ def _read_all(
             pool.shutdown(cancel_futures=True)
 
 
-def _read_layer(layout: Layout, layer: ImageLayer, wanted: Wanted, budget: Budget) -> _LayerContent:
-    tree, contents = LayerTree(layer.index, budget), {}
+def _read_layer(layout: Layout, layer: ImageLayer, wanted: Wanted, kept: _Kept, budget: Budget) -> _LayerContent:
+    tree = LayerTree(layer.index, budget)
     with layout.open_blob(layer.digest) as blob:
         stream = _Hashed(unpack(blob, layout.limits), layer.diff_id, budget)
         reader = TarReader(stream, budget)
         for entry in reader:
             file = tree.add(entry)
-            if file is not None and wanted(entry.name):
-                contents[file] = reader.read()
+            if file is not None and wanted(entry.name) and kept.is_newest(entry.name, file):
+                kept.keep(entry.name, file, reader.read())
     tree.close()
     stream.verify()
-    return _LayerContent(tree, contents, stream.size)
+    return _LayerContent(tree, stream.size)
 
 
 def _read_again(layout: Layout, layers: tuple[ImageLayer, ...], missing: set[int], budget: Budget) -> dict[int, bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -386,6 +387,24 @@ def test_many_packages_of_one_source_each_get_its_findings() -> None:
     assert [(finding.package.name, finding.vulnerability_id) for finding in found] == [
         (binary.name, cve) for binary in built for cve in ("CVE-2024-0001", "CVE-2024-0002")
     ]
+
+
+def test_what_a_distribution_brought_is_judged_as_the_distributions() -> None:
+    """Debian's python3-urllib3 says it is 1.26.12, and has the fix of 1.26.17 since 1.26.12-1+deb12u1."""
+    flaw = advisory("GHSA-v845-jxx5-vc9f", entry("PyPI", "urllib3", ("introduced", "0"), ("fixed", "1.26.17")))
+    debians = advisory(
+        "DEBIAN-CVE-2023-43804",
+        entry("Debian:12", "python-urllib3", ("introduced", "0"), ("fixed", "1.26.12-1+deb12u1")),
+        upstream=["CVE-2023-43804"],
+    )
+    own = package("PyPI", "urllib3", "1.26.12")
+    owned = replace(own, owner="python3-urllib3")
+    for version, found in (("1.26.12-1", ["CVE-2023-43804"]), ("1.26.12-1+deb12u1", [])):
+        deb = package("Debian:12", "python3-urllib3", version, source=("python-urllib3", version))
+        assert [each.vulnerability_id for each in match([deb, owned], flaw, debians)] == found
+    assert [each.vulnerability_id for each in match(own, flaw)] == ["GHSA-v845-jxx5-vc9f"]
+    assert lookup_keys(owned) == ()
+    assert uncovered_ecosystems([own, owned], []) == {"PyPI": 1}
 
 
 def test_modules_and_other_builds_of_an_rpm_are_not_compared() -> None:

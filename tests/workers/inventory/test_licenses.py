@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from workers.inventory.licenses import spdx_license
+from workers.inventory.licenses import spdx_license, stated_licenses
 
 
 @pytest.mark.parametrize(
@@ -34,3 +36,24 @@ from workers.inventory.licenses import spdx_license
 )
 def test_names_as_spdx_identifiers(written: str, expected: str) -> None:
     assert spdx_license(written) == expected
+
+
+@pytest.mark.parametrize(
+    ("stated", "expected"),
+    [
+        ("MIT", ["MIT"]),
+        ("GPLv2+ and (MIT or ASL 2.0) and (BSD)", ["GPL-2.0-or-later", "MIT", "Apache-2.0", "BSD"]),
+        ("BSD (2 clause) and Public Domain", ["BSD (2 clause)", "Public Domain"]),
+        ("GPL-2.0-only WITH Classpath-exception-2.0", ["GPL-2.0-only WITH Classpath-exception-2.0"]),
+        ("MIT AND (BSD-2-Clause OR ISC)", ["MIT AND (BSD-2-Clause OR ISC)"]),
+        ("and or and", []),
+        ("", []),
+    ],
+)
+def test_a_field_is_one_expression_or_names_with_words_between(stated: str, expected: list[str]) -> None:
+    assert list(stated_licenses(stated)) == expected
+
+
+@given(st.text(alphabet="() andorMITWH\n", max_size=60))
+def test_no_field_makes_it_raise(text: str) -> None:
+    assert all(len(name) <= len(text) + 20 for name in stated_licenses(text))

@@ -152,6 +152,25 @@ class TarReader:
             self._left -= missing
         return self._head[:size]
 
+    def pieces(self) -> Iterator[bytes]:
+        """The content of the entry at hand block by block, once, to pass on and let go: the budget is not charged.
+
+        Nothing for a sparse file, as `head`.
+        """
+        rest = self._stored - len(self._head) if self._sparse is None else 0
+        if self._head:
+            yield self._head
+        while rest:
+            if self._at == len(self._buffer) and not self._fill():
+                raise _malformed("is cut off")
+            piece = self._buffer[self._at : self._at + rest]
+            self._at += len(piece)
+            self._left -= len(piece)
+            rest -= len(piece)
+            yield piece
+        if self._sparse is None:
+            self._stored, self._head = 0, b""
+
     def _entry(self, header: bytes, extension: _Extension | None) -> Entry:
         flag = header[156]
         kind = _KINDS.get(flag, EntryKind.OTHER)

@@ -12,7 +12,20 @@ from schema.scans.failures import FailureCode, ScanFailure
 from tests.factories import images
 from tests.factories.images import Opaque, Symlink, Whiteout
 from tests.workers.inventory.files import files
-from workers.inventory import apk, dpkg, inventory, node, os_release, python
+from workers.inventory import (
+    apk,
+    dotnet,
+    dpkg,
+    inventory,
+    node,
+    node_locks,
+    os_release,
+    php,
+    python,
+    python_locks,
+    ruby,
+    rust,
+)
 from workers.inventory.inventory import take_inventory, wanted
 from workers.oci.files import MergedImage
 from workers.oci.layers import merge_layers
@@ -38,7 +51,26 @@ WANTED = [
     "opt/six.egg/EGG-INFO/PKG-INFO",
     "app/node_modules/a/package.json",
     "package.json",
+    "app/package-lock.json",
+    "app/npm-shrinkwrap.json",
+    "app/yarn.lock",
+    "app/pnpm-lock.yaml",
+    "app/requirements.txt",
+    "app/requirements-prod.txt",
+    "app/Pipfile.lock",
+    "app/poetry.lock",
+    "app/pdm.lock",
+    "app/uv.lock",
+    "usr/lib/ruby/gems/3.1.0/specifications/default/json-2.6.1.gemspec",
+    "app/Gemfile.lock",
+    "app/gems.locked",
+    "app/vendor/composer/installed.json",
+    "app/composer.lock",
+    "app/web.deps.json",
+    "app/packages.lock.json",
+    "app/Cargo.lock",
 ]
+ANALYSERS = (apk, dotnet, dpkg, node, node_locks, os_release, php, python, python_locks, ruby, rust)
 
 
 def status(**versions: str) -> bytes:
@@ -220,6 +252,15 @@ def test_wanted_files(path: str) -> None:
         "usr/src/METADATA",
         "var/lib/dpkg/status.d/base.md5sums",
         "var/lib/rpm/rpmdb.sqlite",
+        "app/requirements-dev.txt",
+        "app/requirements/test.txt",
+        "app/node_modules/a/yarn.lock",
+        "usr/lib/python3/site-packages/a/requirements.txt",
+        "usr/lib/ruby/gems/3.1.0/gems/a-1/Gemfile.lock",
+        "usr/lib/ruby/gems/3.1.0/gems/a-1/a.gemspec",
+        "app/vendor/acme/composer.lock",
+        "app/installed.json",
+        "root/.cargo/registry/src/a/Cargo.lock",
     ],
 )
 def test_files_of_no_use(path: str) -> None:
@@ -233,7 +274,7 @@ paths = st.sampled_from(WANTED) | st.lists(st.sampled_from(parts), max_size=8).m
 @settings(deadline=None)
 @given(st.tuples(paths, paths).map("/".join) | paths)
 def test_the_quick_look_at_a_path_decides_as_the_analysers_do(path: str) -> None:
-    assert wanted(path) == any(module.wants(path) for module in (apk, dpkg, node, os_release, python))
+    assert wanted(path) == any(module.wants(path) for module in ANALYSERS)
 
 
 @settings(deadline=None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 import orjson
@@ -51,13 +52,11 @@ def read_toml(file: ImageFile, notes: Notes) -> Object:
     if not _fits(file, _TOML, notes):
         return {}
     text = file.content.decode("utf-8", "replace")
-    try:
-        if _TOML_LONG_NAME.search(_TOML_STRINGS.sub("s", text)):
-            raise ValueError("a name of many parts")
-        return tomllib.loads(text)
-    except (ValueError, RecursionError):
-        notes.add(file.path, "is not TOML")
-        return {}
+    if not _TOML_LONG_NAME.search(_TOML_STRINGS.sub("s", text)):
+        with suppress(ValueError, RecursionError):
+            return tomllib.loads(text)
+    notes.add(file.path, "is not TOML")
+    return {}
 
 
 def read_yaml(file: ImageFile, notes: Notes) -> Object:

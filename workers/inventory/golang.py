@@ -62,7 +62,7 @@ def _standard_library(version: str) -> Iterator[Module]:
 
 def read_modules(text: str) -> Iterator[Module]:
     """The modules of build information. Lines are tab-separated: `mod` or `dep`, path, version; `=>` replaces the line
-    above it; `build` is key=value.
+    above it; `build` is key=value. A main module whose version nothing tells is left out.
     """
     main: Module | None = None
     modules: list[Module | None] = []
@@ -72,6 +72,10 @@ def read_modules(text: str) -> Iterator[Module]:
         if kind == "build" and fields:
             key, _, value = fields[0].partition("=")
             settings[key] = value
+        elif kind == "path" and fields:
+            main = Module(
+                fields[0], _UNVERSIONED
+            )  # of the main package, which is all there is where there is no module
         elif kind == "mod" and len(fields) > 1:
             main = Module(fields[0], fields[1])
         elif kind == "dep" and len(fields) > 1 and len(modules) < _MODULES:
@@ -79,8 +83,8 @@ def read_modules(text: str) -> Iterator[Module]:
         elif kind == "=>" and modules and fields:
             is_directory = len(fields) == 1 or not fields[1] or fields[0].startswith((".", "/"))
             modules[-1] = None if is_directory else Module(fields[0], fields[1])
-    if main is not None and main.path:
-        yield main if main.version not in {"", _UNVERSIONED} else Module(main.path, _own_version(settings))
+    if main is not None and (version := _own_version(settings) if main.version == _UNVERSIONED else main.version):
+        yield Module(main.path, version)
     yield from filter(None, modules)
 
 
@@ -91,4 +95,4 @@ def _own_version(settings: dict[str, str]) -> str:
     revision, time = settings.get("vcs.revision", ""), _TIME.fullmatch(settings.get("vcs.time", ""))
     if time and _REVISION.fullmatch(revision):
         return f"v0.0.0-{''.join(time.groups())}-{revision[:12]}"
-    return _UNVERSIONED
+    return ""

@@ -61,16 +61,60 @@ _FILE_NAME_SIZE = 255
 _GROUP = re.compile(r"[a-z][a-z0-9_-]*(?:\.[a-z0-9_-]+)+", re.IGNORECASE)
 # Artifacts, or beginnings of them that end in a hyphen, to the group they are published under.
 _GROUPS = {
+    "ant": "org.apache.ant",
+    "ant-launcher": "org.apache.ant",
+    "asm": "org.ow2.asm",
+    "asm-": "org.ow2.asm",
+    "caffeine": "com.github.ben-manes.caffeine",
+    "checker-qual": "org.checkerframework",
+    "commons-beanutils": "commons-beanutils",
+    "commons-chain": "commons-chain",
+    "commons-cli": "commons-cli",
+    "commons-codec": "commons-codec",
+    "commons-collections": "commons-collections",
+    "commons-configuration": "commons-configuration",
+    "commons-dbcp": "commons-dbcp",
+    "commons-digester": "commons-digester",
+    "commons-discovery": "commons-discovery",
+    "commons-fileupload": "commons-fileupload",
+    "commons-httpclient": "commons-httpclient",
+    "commons-io": "commons-io",
+    "commons-lang": "commons-lang",
+    "commons-logging": "commons-logging",
+    "commons-net": "commons-net",
+    "commons-pool": "commons-pool",
+    "commons-validator": "commons-validator",
     "groovy": "org.codehaus.groovy",
     "groovy-": "org.codehaus.groovy",
+    "hamcrest": "org.hamcrest",
+    "hamcrest-": "org.hamcrest",
     "jakarta.servlet-api": "jakarta.servlet",
+    "java-diff-utils": "io.github.java-diff-utils",
+    "jna": "net.java.dev.jna",
+    "jna-platform": "net.java.dev.jna",
+    "joda-time": "joda-time",
+    "json-path": "com.jayway.jsonpath",
+    "jsr305": "com.google.code.findbugs",
+    "junit": "junit",
+    "junit-jupiter": "org.junit.jupiter",
+    "junit-jupiter-": "org.junit.jupiter",
+    "junit-platform-": "org.junit.platform",
     "kotlin-": "org.jetbrains.kotlin",
+    "kotlin-logging-jvm": "io.github.oshai",
     "kotlinx-coroutines-": "org.jetbrains.kotlinx",
+    "log4j": "log4j",
     "micrometer-": "io.micrometer",
     "okhttp": "com.squareup.okhttp3",
     "okio": "com.squareup.okio",
+    "opentelemetry-": "io.opentelemetry",
+    "org.eclipse.osgi": "org.eclipse.platform",
+    "picocli": "info.picocli",
+    "plexus-classworlds": "org.codehaus.plexus",
+    "plexus-utils": "org.codehaus.plexus",
+    "reactive-streams": "org.reactivestreams",
     "reactor-core": "io.projectreactor",
     "reactor-netty-": "io.projectreactor.netty",
+    "slf4j-": "org.slf4j",
     "spring-aop": "org.springframework",
     "spring-aspects": "org.springframework",
     "spring-batch-": "org.springframework.batch",
@@ -102,6 +146,10 @@ _GROUPS = {
     "spring-websocket": "org.springframework",
     "tomcat-": "org.apache.tomcat",
     "tomcat-embed-": "org.apache.tomcat.embed",
+    "velocity": "org.apache.velocity",
+    "velocity-engine-core": "org.apache.velocity",
+    "velocity-tools": "org.apache.velocity",
+    "xml-apis": "xml-apis",
 }
 
 
@@ -145,7 +193,7 @@ def read_archive(file: IO[bytes], path: str, size: int) -> Mapping[str, list[Any
     """The artifacts in an archive of that many bytes and what was wrong with it, as an excerpt."""
     search = _Search(Allowance(min(_UNPACKED, _RATIO_GRACE + _RATIO * size)))
     search.look(file, path.rpartition("/")[2], "", 0)
-    return {KEY: search.artifacts, "problems": list(search.problems)}
+    return {KEY: [tuple(each) for each in search.artifacts], "problems": list(search.problems)}
 
 
 @dataclass(slots=True)
@@ -160,6 +208,10 @@ class _Search:
         poms: list[_Pom] = []
         try:
             archive = ZipArchive(file)
+        except DamagedArchiveError as problem:
+            self._note(inside, str(problem))
+            return
+        try:
             for member in archive:
                 if member.name == _MANIFEST:
                     manifest = read_manifest(self._read(archive, member, inside))

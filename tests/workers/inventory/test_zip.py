@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import struct
 import zipfile
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from tests.factories.jars import jar
 from workers.inventory import zip as zip_module
 from workers.inventory.zip import Allowance, AllowanceSpentError, DamagedArchiveError, ZipArchive
 
-FILES = {"a.txt": "first " * 1000, "dir/b.bin": b"\0\1\2" * 100, "ä.txt": "", "c": b"last"}
+FILES: dict[str, bytes | str] = {"a.txt": "first " * 1000, "dir/b.bin": b"\0\1\2" * 100, "ä.txt": "", "c": b"last"}
 MUCH = 10**9
 
 
@@ -104,10 +105,9 @@ def test_a_bomb_of_members_that_are_one_and_the_same() -> None:
     opened = ZipArchive(io.BytesIO(bytes(many)))
     members = list(opened)
     assert len(members) == 1000
+    sizes = (len(block) for member in members for block in opened.unpack(member, allowance))
     with pytest.raises(AllowanceSpentError):
-        for member in members:
-            for block in opened.unpack(member, allowance):
-                assert len(block) <= 256 * 1024
+        max(sizes)
 
 
 def test_too_many_members(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,10 +148,8 @@ def test_no_archive_makes_it_raise_anything_else(data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(1, 5))):
         at = data.draw(st.integers(0, len(archive) - 1) | st.integers(len(archive) - 250, len(archive) - 1))
         archive[at] = data.draw(st.sampled_from([0, 1, 0xFF]) | st.integers(0, 255))
-    try:
+    with suppress(DamagedArchiveError, AllowanceSpentError):
         read(bytes(archive), allowed=1_000_000)
-    except (DamagedArchiveError, AllowanceSpentError):
-        pass
 
 
 @settings(deadline=None)

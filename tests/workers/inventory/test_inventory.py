@@ -174,6 +174,27 @@ def test_an_alpine_image_with_a_merged_usr(tmp_path: Path) -> None:
     assert (package.name, package.ecosystem, package.type) == ("musl", "Alpine:v3.22", PackageType.APK)
 
 
+def test_what_a_lock_file_names_counts_where_it_is_not_installed() -> None:
+    requirements = "Flask_Login==0.6.3\nflask==2.0\nclick==8.1.7\n"
+    contents: dict[str, str | bytes] = {
+        f"{SITE}/Flask_Login-0.6.3.dist-info/METADATA": "Name: flask-login\nVersion: 0.6.3\n",
+        f"{SITE}/flask-2.2.5.dist-info/METADATA": "Name: flask\nVersion: 2.2.5\n",
+        "srv/requirements.txt": requirements,
+        "srv/web/requirements.txt": requirements,
+        "srv/Pipfile.lock": '{"default": {"click": {"version": "==8.1.7"}, "six": {"version": "==1.16.0"}}}',
+        "srv/Cargo.lock": '[[package]]\nname = "click"\nversion = "8.1.7"\nsource = "registry"\n',
+    }
+    taken = take_inventory(MergedImage(files=files(contents), layers=()))
+    assert [(each.type, each.name, each.version, each.path) for each in taken.packages] == [
+        (PackageType.CARGO, "click", "8.1.7", "srv/Cargo.lock"),
+        (PackageType.PIP, "click", "8.1.7", "srv/Pipfile.lock"),
+        (PackageType.PIP, "flask", "2.0", "srv/requirements.txt"),
+        (PackageType.PIP, "flask", "2.2.5", f"{SITE}/flask-2.2.5.dist-info/METADATA"),
+        (PackageType.PIP, "flask-login", "0.6.3", f"{SITE}/Flask_Login-0.6.3.dist-info/METADATA"),
+        (PackageType.PIP, "six", "1.16.0", "srv/Pipfile.lock"),
+    ]
+
+
 def test_an_empty_image(tmp_path: Path) -> None:
     taken = inventory_of(tmp_path, images.layer({"app": b"static binary"}))
     assert (taken.operating_system, taken.packages, taken.warnings) == (None, (), ())

@@ -9,13 +9,15 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import orjson
-import yaml
 
 from workers.inventory.notes import Notes
 from workers.oci.files import ImageFile
+
+if TYPE_CHECKING:
+    import yaml
 
 Object: TypeAlias = Mapping[str, Any]
 
@@ -32,7 +34,6 @@ _TOML_STRINGS = re.compile(
 _TOML_LONG_NAME = re.compile(r"(?<![\w-])(?:[\w-]++[ \t]*+\.[ \t]*+){16}")
 _YAML_DEPTH = 16
 _YAML_NODES = 500_000
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read_json(file: ImageFile, notes: Notes, *, size: int = MANIFEST) -> Object:
@@ -63,10 +64,12 @@ def read_yaml(file: ImageFile, notes: Notes) -> Object:
     """As `read_json`. Every scalar is a text: a version 1.10 is not a number. Aliases, which lock files have none of, are
     refused, because a few of them can stand for a million nodes.
     """
+    import yaml  # noqa: PLC0415 -- start-up is part of every scan, and few images have such a file
+
     if not _fits(file, LOCK, notes):
         return {}
     try:
-        document = _built(yaml.parse(file.content, Loader=_LOADER))
+        document = _built(yaml.parse(file.content, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
     except (yaml.YAMLError, ValueError):  # a ValueError also for bytes that are no text
         notes.add(file.path, "is not YAML as package managers write it")
         return {}
@@ -100,6 +103,8 @@ def _fits(file: ImageFile, size: int, notes: Notes) -> bool:
 
 def _built(events: Iterator[yaml.Event]) -> object:
     """The first document. Each open collection is a list of what it holds; a mapping's are keys and values in turn."""
+    import yaml  # noqa: PLC0415 -- as above
+
     stack: list[tuple[bool, list[object]]] = [(False, [])]
     for count, event in enumerate(events):
         if count > _YAML_NODES or len(stack) > _YAML_DEPTH or isinstance(event, yaml.AliasEvent):

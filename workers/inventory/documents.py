@@ -26,9 +26,11 @@ LOCK = 8 * 1024**2  # bytes of what lists all of an application
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _TOML = 4 * 1024**2  # the reader is pure Python
 # The reader takes quadratic time over a name of many dotted parts, so one of more than these is refused before. Comments
-# and strings are taken out first, because dots in them are harmless. Possessive, as a line may be as long as the file.
+# and strings are taken out first, because dots in them are harmless. A string that does not end is taken out as far as it
+# could go, and nothing is tried twice: a line may be as long as the file.
 _TOML_STRINGS = re.compile(
-    r'#[^\n]*+|"""(?:[^"\\]|\\.|"(?!""))*+"""|\'\'\'(?:[^\']|\'(?!\'\'))*+\'\'\'|"(?:[^"\\\n]|\\.)*+"|\'[^\'\n]*+\'',
+    r'#[^\n]*+|"""(?:[^"\\]|\\.?|"(?!""))*+(?:"""|\Z)|\'\'\'(?:[^\']|\'(?!\'\'))*+(?:\'\'\'|\Z)'
+    r'|"(?:[^"\\\n]|\\[^\n])*+"?|\'[^\'\n]*+\'?',
     re.DOTALL,
 )
 _TOML_LONG_NAME = re.compile(r"(?<![\w-])(?:[\w-]++[ \t]*+\.[ \t]*+){16}")

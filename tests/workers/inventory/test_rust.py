@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -92,6 +93,16 @@ def test_what_is_not_toml_costs_only_itself() -> None:
         'x = "' + "a" * 5_000_000,
     ):
         assert locked(text) == []
+
+
+@pytest.mark.parametrize("end", ["", "\\", '"', "'", '"""'])
+@pytest.mark.parametrize(
+    "text",
+    ['\\"""\n', '\\"""\na', '\\"', '"\\', '"""\\', '"', "'", "'''a", "a = '''\n", "a.", "a ", "-", "#", "[", "{a."],
+)
+def test_what_looks_like_strings_without_end_takes_no_time_without_end(text: str, end: str) -> None:
+    """Three million characters: if each were the start of another look at all that follow, it would take hours."""
+    assert locked(text * (3_000_000 // len(text)) + end) == []
 
 
 values = st.recursive(

@@ -1,36 +1,36 @@
-"""What analysers need of files that are too large to keep: programs and Java archives, looked into as layers are read.
+"""What analysers need of files that are too large to keep: programs and archives, looked into as layers are read.
 
 Such a file lies in memory, or if it is large in an unnamed temporary file, for as long as it is looked into; a few parts
-of it are read. What was found becomes the excerpt: a JSON object that says `go`, `rust` or `java`.
+of it are read. What was found becomes the excerpt: a JSON object under whose keys each analyser finds what is its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, cast
 
 import orjson
 
-from workers.inventory import executables, java
+from workers.inventory import executables, java, python
 from workers.inventory.notes import Notes
 from workers.inventory.zip import MAGIC as ZIP_MAGIC
 from workers.oci.files import ImageFile
 from workers.oci.limits import GIB, MIB
 from workers.oci.tar import Entry, TarReader
 
+_ARCHIVES = (*java.ENDINGS, python.EGG)
 _EXECUTE = 0o111  # for anybody
 _IN_MEMORY = 4 * MIB  # bytes of a file up to which no temporary file is made; nearly all programs are smaller
 _LARGEST = 2 * GIB  # of a file that is looked into
 
 
 def take_excerpt(entry: Entry, reader: TarReader) -> bytes | None:
-    """What an analyser may need of the entry at hand: a program, by its permission and first bytes, or a Java archive, by
-    its name and first bytes. None where there is nothing.
+    """What an analyser may need of the entry at hand: a program, by its permission and first bytes, or an archive of Java
+    or Python, by its name and first bytes. None where there is nothing.
     """
-    is_archive = entry.name.endswith(java.ENDINGS)
+    is_archive = entry.name.endswith(_ARCHIVES)
     if not is_archive and not entry.mode & _EXECUTE:
         return None
     magic = reader.head(executables.MAGIC_SIZE)
@@ -40,10 +40,14 @@ def take_excerpt(entry: Entry, reader: TarReader) -> bytes | None:
     if entry.size > _LARGEST:
         return orjson.dumps({"problems": ["is too large to be looked into"]})
     with _spooled(reader.pieces()) as file:
-        if is_archive:
-            return orjson.dumps(java.read_archive(file, entry.name, entry.size))
-        found = executables.read_build_information(file)
-        return None if found is None else orjson.dumps(asdict(found))
+        found = _look(file, entry) if is_archive else executables.read_build_information(file)
+    return None if found is None else orjson.dumps(found)
+
+
+def _look(file: IO[bytes], entry: Entry) -> Mapping[str, Any] | None:
+    if entry.name.endswith(python.EGG):
+        return python.read_egg(file)
+    return java.read_archive(file, entry.name, entry.size)
 
 
 def excerpts(files: Mapping[str, ImageFile], key: str) -> Iterator[tuple[ImageFile, Any]]:

@@ -129,6 +129,7 @@ def _installed(files: Mapping[str, ImageFile], system: OperatingSystem | None, n
     yield from dpkg.dpkg_packages(files, system, notes)
     yield from apk.apk_packages(files, system, notes)
     yield from python.python_packages(files, notes)
+    yield from python.egg_packages(excerpts(files, python.KEY), notes)
     yield from node.node_packages(files, notes)
     yield from ruby.ruby_packages(files, notes)
     yield from php.php_packages(files, notes)

@@ -1,18 +1,28 @@
-"""Python distributions: `*.dist-info/METADATA` (PyPA core metadata), `*.egg-info/PKG-INFO`, and egg-info as a single file."""
+"""Python distributions: `*.dist-info/METADATA` (PyPA core metadata), `*.egg-info/PKG-INFO`, and egg-info as a single file.
+
+An egg is a directory or an archive with `EGG-INFO/PKG-INFO` in it; of an archive that file is the excerpt.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import IO, Any
 
 from schema.dependencies.records import PackageRecord, PackageType
+from workers.inventory.documents import MANIFEST
 from workers.inventory.licenses import spdx_license
 from workers.inventory.notes import Notes
 from workers.inventory.packages import language_package
 from workers.inventory.stanzas import read_head
+from workers.inventory.zip import Allowance, AllowanceSpentError, DamagedArchiveError, ZipArchive
 from workers.oci.files import ImageFile
 
 ECOSYSTEM = "PyPI"
+EGG = ".egg"
+KEY = "egg"
+_EGG_METADATA = "EGG-INFO/PKG-INFO"
 # In order: where two describe one distribution in one directory, the first counts.
 _KINDS = (".dist-info/METADATA", ".egg-info/PKG-INFO", "EGG-INFO/PKG-INFO", ".egg-info")
 _FIELDS = {
@@ -83,6 +93,27 @@ def python_packages(files: Mapping[str, ImageFile], notes: Notes) -> Iterator[Pa
             if key not in seen:
                 seen.add(key)
                 yield package
+
+
+def read_egg(file: IO[bytes]) -> Mapping[str, Any] | None:
+    """The metadata of an archive as an excerpt; None where it has none."""
+    try:
+        archive = ZipArchive(file)
+        for member in archive:
+            if member.name == _EGG_METADATA:
+                content = b"".join(archive.unpack(member, Allowance(MANIFEST)))
+                return {KEY: content.decode("utf-8", "replace")}
+    except (DamagedArchiveError, AllowanceSpentError) as problem:
+        return {"problems": [str(problem)]}
+    return None
+
+
+def egg_packages(found: Iterable[tuple[ImageFile, Any]], notes: Notes) -> Iterator[PackageRecord]:
+    """`found` are archives and what `read_egg` gave for them."""
+    for file, excerpt in found:
+        package = _package(replace(file, content=excerpt[KEY].encode()), notes)
+        if package is not None:
+            yield package
 
 
 def _directory(path: str, kind: str) -> str:

@@ -131,6 +131,29 @@ def test_what_was_not_looked_into_is_a_warning(tmp_path: Path, monkeypatch: pyte
     assert taken.warnings == ("bin/a: is too large to be looked into", "lib/b.jar: has no directory")
 
 
+def test_an_egg_that_is_an_archive(tmp_path: Path) -> None:
+    metadata = "Metadata-Version: 1.2\nName: six\nVersion: 1.16.0\nLicense: MIT\n"
+    site = "usr/lib/python3/dist-packages"
+    taken = inventory_of(
+        tmp_path,
+        images.layer(
+            {
+                f"{site}/six-1.16.0-py3.9.egg": jar({"six.py": "", "EGG-INFO/PKG-INFO": metadata}),
+                f"{site}/bare.egg": jar({"bare.py": ""}),
+                f"{site}/bomb.egg": jar({"EGG-INFO/PKG-INFO": bytes(5_000_000)}),
+                f"{site}/damaged.egg": b"PK",
+                f"{site}/link.egg": b"../six",
+            }
+        ),
+    )
+    assert [(each.type, each.licenses) for each in taken.packages] == [(PackageType.PIP, ("MIT",))]
+    assert found(taken) == [("six", "1.16.0", f"{site}/six-1.16.0-py3.9.egg", 0)]
+    assert taken.warnings == (
+        f"{site}/bomb.egg: unpacks to more than is read",
+        f"{site}/damaged.egg: has no directory",
+    )
+
+
 def test_crates_that_are_no_json_are_a_warning(tmp_path: Path) -> None:
     broken = elf({".dep-v0": zlib.compress(b"{")})
     taken = inventory_of(tmp_path, images.layer({"bin/a": File(broken, mode=0o755)}))

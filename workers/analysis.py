@@ -39,10 +39,12 @@ def answer(request: Mapping[str, Any]) -> Inventory | Unpacked:
     """What is asked for under "inventory" or "unpack". Raises ScanFailure."""
     limits = ImageLimits(**request["limits"])
     if "inventory" in request:
-        from workers.inventory.inventory import take_inventory, wanted  # noqa: PLC0415 -- a request needs one of the two
+        from workers.inventory.excerpts import take_excerpt  # noqa: PLC0415 -- a request needs one of the two
+        from workers.inventory.inventory import take_inventory, wanted  # noqa: PLC0415
         from workers.oci.layers import merge_layers  # noqa: PLC0415
 
-        return take_inventory(merge_layers(Path(request["inventory"]["layout"]), wanted=wanted, limits=limits))
+        layout = Path(request["inventory"]["layout"])
+        return take_inventory(merge_layers(layout, wanted=wanted, limits=limits, take_excerpt=take_excerpt))
     from workers.oci.archives import open_source  # noqa: PLC0415
 
     asked = request["unpack"]

@@ -18,6 +18,8 @@ class PackageType(StrEnum):
     GO = "go"
     CARGO = "cargo"
     MAVEN = "maven"
+    COMPOSER = "composer"
+    NUGET = "nuget"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -108,6 +108,6 @@ def _hexadecimal(digest: bytes) -> str:
 def _licenses(stated: str) -> Iterator[str]:
     """One SPDX expression; before there was that rule, names with spaces between them."""
     if _EXPRESSION.search(stated):
-        yield stated
+        yield spdx_license(stated)
     else:
         yield from map(spdx_license, stated.split())

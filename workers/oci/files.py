@@ -25,11 +25,15 @@ class ImageFile(Place):
 
     path: str  # relative to the root, no leading slash, no "." or ".." part
     content: bytes
+    excerpt: bool = False  # the content is what was taken out of a file too large to keep (see MergedImage)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergedImage:
-    """The wanted files of an image after all layers were applied, and what its layers are."""
+    """The wanted files of an image after all layers were applied, and what its layers are.
+
+    Of a program or an archive, which may be as large as the image, only an excerpt is kept in place of its content.
+    """
 
     files: Mapping[str, ImageFile]
     layers: tuple[LayerRecord, ...]

@@ -16,6 +16,7 @@ from packaging.version import InvalidVersion, Version
 from univers.debian import Version as UniversDebian
 from univers.gem import GemVersion
 from univers.rpm import RpmVersion
+from univers.versions import GolangVersion, MavenVersion, NugetVersion, SemverVersion
 
 from schema.advisories.versions import MAX_LENGTH, compare, semver_key, version_key
 
@@ -425,17 +426,39 @@ _DEBIAN_TEXT = st.from_regex(r"[0-9]{1,2}(:[0-9])?[0-9a-c.+~]{0,6}(-[0-9a-c.+~]{
 _RPM_TEXT = st.from_regex(r"([0-9]:)?[0-9][0-9ab.~^_]{0,6}-[0-9ab.~^]{1,4}", fullmatch=True)
 _GEM_TEXT = st.from_regex(r"[0-2](\.[0-2ab]{1,2}){0,5}", fullmatch=True)
 
+_SEMVER_TEXT = st.from_regex(r"(0|1|10)(\.(0|1|10)){2}(-(0|1|10|a|A|rc)(\.(0|1|b1|x-y))?)?", fullmatch=True)
+_NUGET_TEXT = st.from_regex(r"(0|1|10)(\.(0|1|10)){2,3}(-(0|1|10|a|A|rc)(\.(0|1|b1|x-y))?)?", fullmatch=True)
+_MAVEN_TEXT = st.from_regex(
+    r"[0-2](\.[0-2]){0,3}(-(alpha|beta|M|rc|CR|SNAPSHOT|ga|sp|jre|foo)(|1|2|10|-1))?", fullmatch=True
+)
 
-# Independent implementations, without annotations. They are right, but too slow to match by.
+
+# Independent implementations, without annotations. They are right, but too slow to match by. Not asked: univers takes
+# Composer's versions for semantic ones, so that a patch (1.0-p1) is before its release and RC after beta only by chance.
 _ORACLES: dict[str, Callable[[str], Any]] = {
     "Debian": UniversDebian.from_string,
     "Rocky Linux": RpmVersion.from_string,
     "RubyGems": GemVersion,
+    "npm": SemverVersion,
+    "crates.io": SemverVersion,
+    "Go": GolangVersion,
+    "NuGet": NugetVersion,
+    "Maven": MavenVersion,
 }
 
 
 @pytest.mark.parametrize(
-    ("ecosystem", "texts"), [("Debian", _DEBIAN_TEXT), ("Rocky Linux", _RPM_TEXT), ("RubyGems", _GEM_TEXT)]
+    ("ecosystem", "texts"),
+    [
+        ("Debian", _DEBIAN_TEXT),
+        ("Rocky Linux", _RPM_TEXT),
+        ("RubyGems", _GEM_TEXT),
+        ("npm", _SEMVER_TEXT),
+        ("crates.io", _SEMVER_TEXT),
+        ("Go", _SEMVER_TEXT.map("v".__add__)),
+        ("NuGet", _NUGET_TEXT),
+        ("Maven", _MAVEN_TEXT),
+    ],
 )
 @given(data=st.data())
 def test_an_independent_implementation_agrees(

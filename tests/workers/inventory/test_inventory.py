@@ -13,7 +13,20 @@ from tests.factories import images
 from tests.factories.images import Opaque, Symlink, Whiteout
 from tests.factories.rpm import header, ndb_database
 from tests.workers.inventory.files import files
-from workers.inventory import apk, dpkg, inventory, node, os_release, python
+from workers.inventory import (
+    apk,
+    dotnet,
+    dpkg,
+    inventory,
+    node,
+    node_locks,
+    os_release,
+    php,
+    python,
+    python_locks,
+    ruby,
+    rust,
+)
 from workers.inventory.inventory import take_inventory, wanted
 from workers.inventory.rpm import packages as rpm
 from workers.oci.files import MergedImage
@@ -47,7 +60,26 @@ WANTED = [
     "opt/six.egg/EGG-INFO/PKG-INFO",
     "app/node_modules/a/package.json",
     "package.json",
+    "app/package-lock.json",
+    "app/npm-shrinkwrap.json",
+    "app/yarn.lock",
+    "app/pnpm-lock.yaml",
+    "app/requirements.txt",
+    "app/requirements-prod.txt",
+    "app/Pipfile.lock",
+    "app/poetry.lock",
+    "app/pdm.lock",
+    "app/uv.lock",
+    "usr/lib/ruby/gems/3.1.0/specifications/default/json-2.6.1.gemspec",
+    "app/Gemfile.lock",
+    "app/gems.locked",
+    "app/vendor/composer/installed.json",
+    "app/composer.lock",
+    "app/web.deps.json",
+    "app/packages.lock.json",
+    "app/Cargo.lock",
 ]
+ANALYSERS = (apk, dotnet, dpkg, node, node_locks, os_release, php, python, python_locks, rpm, ruby, rust)
 
 
 def status(**versions: str) -> bytes:
@@ -208,6 +240,27 @@ def test_an_alpine_image_with_a_merged_usr(tmp_path: Path) -> None:
     assert (package.name, package.ecosystem, package.type) == ("musl", "Alpine:v3.22", PackageType.APK)
 
 
+def test_what_a_lock_file_names_counts_where_it_is_not_installed() -> None:
+    requirements = "Flask_Login==0.6.3\nflask==2.0\nclick==8.1.7\n"
+    contents: dict[str, str | bytes] = {
+        f"{SITE}/Flask_Login-0.6.3.dist-info/METADATA": "Name: flask-login\nVersion: 0.6.3\n",
+        f"{SITE}/flask-2.2.5.dist-info/METADATA": "Name: flask\nVersion: 2.2.5\n",
+        "srv/requirements.txt": requirements,
+        "srv/web/requirements.txt": requirements,
+        "srv/Pipfile.lock": '{"default": {"click": {"version": "==8.1.7"}, "six": {"version": "==1.16.0"}}}',
+        "srv/Cargo.lock": '[[package]]\nname = "click"\nversion = "8.1.7"\nsource = "registry"\n',
+    }
+    taken = take_inventory(MergedImage(files=files(contents), layers=()))
+    assert [(each.type, each.name, each.version, each.path) for each in taken.packages] == [
+        (PackageType.CARGO, "click", "8.1.7", "srv/Cargo.lock"),
+        (PackageType.PIP, "click", "8.1.7", "srv/Pipfile.lock"),
+        (PackageType.PIP, "flask", "2.0", "srv/requirements.txt"),
+        (PackageType.PIP, "flask", "2.2.5", f"{SITE}/flask-2.2.5.dist-info/METADATA"),
+        (PackageType.PIP, "flask-login", "0.6.3", f"{SITE}/Flask_Login-0.6.3.dist-info/METADATA"),
+        (PackageType.PIP, "six", "1.16.0", "srv/Pipfile.lock"),
+    ]
+
+
 def test_an_empty_image(tmp_path: Path) -> None:
     taken = inventory_of(tmp_path, images.layer({"app": b"static binary"}))
     assert (taken.operating_system, taken.packages, taken.warnings) == (None, (), ())
@@ -293,6 +346,15 @@ def test_wanted_files(path: str) -> None:
         "var/lib/rpm/Name",
         "srv/var/lib/rpm/Packages",
         "srv/base.md5sums",
+        "app/requirements-dev.txt",
+        "app/requirements/test.txt",
+        "app/node_modules/a/yarn.lock",
+        "usr/lib/python3/site-packages/a/requirements.txt",
+        "usr/lib/ruby/gems/3.1.0/gems/a-1/Gemfile.lock",
+        "usr/lib/ruby/gems/3.1.0/gems/a-1/a.gemspec",
+        "app/vendor/acme/composer.lock",
+        "app/installed.json",
+        "root/.cargo/registry/src/a/Cargo.lock",
     ],
 )
 def test_files_of_no_use(path: str) -> None:
@@ -307,7 +369,7 @@ paths = st.sampled_from(WANTED) | st.lists(st.sampled_from(parts), max_size=8).m
 @example("var/lib/dpkg/status.d/os-release")  # a package may bear the name of another analyser's file
 @given(st.tuples(paths, paths).map("/".join) | paths)
 def test_the_quick_look_at_a_path_decides_as_the_analysers_do(path: str) -> None:
-    assert wanted(path) == any(module.wants(path) for module in (apk, dpkg, node, os_release, python, rpm))
+    assert wanted(path) == any(module.wants(path) for module in ANALYSERS)
 
 
 @settings(deadline=None)

@@ -37,12 +37,24 @@ class MisconfigurationRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CheckOutcome:
+    """A configuration check that could be decided for this image. Without failures it passed.
+
+    `failures` counts all; of a check that fails very often only the first are listed as records.
+    """
+
+    check_id: str
+    failures: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SecretRecord:
     """A secret that lies in a layer or in the config.
 
-    `masked` is all that is ever shown of it. `deleted` means a later layer removes the file: it is gone from the running
-    container and still in the image. `path` and layer as in MisconfigurationRecord; `line` is 1 for the first line, None
-    where the file has no lines.
+    `masked` is all that is ever shown of it. `deleted` means a later layer removes or replaces the file: it is gone from
+    the running container and still in the image. `path` and layer as in MisconfigurationRecord, and the lowest of several
+    layers; `place` says where the config holds it ("ENV API_KEY", "LABEL token", "history step 3"), "" for a file.
+    `line` is 1 for the first line, None where there are no lines.
     """
 
     rule: str  # "aws-access-key-id"
@@ -54,11 +66,15 @@ class SecretRecord:
     layer_digest: str
     layer_index: int
     deleted: bool = False
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WastedFile:
-    """A path that takes space in several layers although one copy at most is seen. Bytes over all copies."""
+    """A path that takes space in several layers although one copy at most is seen.
+
+    `bytes` over all copies; `count` is how often layers name it, deletions included.
+    """
 
     path: str
     count: int
@@ -67,7 +83,7 @@ class WastedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerUsage:
-    """What one layer brings. Bytes as unpacked; counts of files by what they did to the layers below."""
+    """What one layer brings. Bytes of its files; counts of files by what the layer did to those below."""
 
     index: int
     diff_id: str
@@ -79,10 +95,20 @@ class LayerUsage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageEfficiency:
-    """Dive's figures. `efficiency` is 0.0-1.0; `wasted_files` the largest first."""
+    """Dive's figures. `efficiency` is 0.0-1.0; `wasted_files` the largest first, and no more than can be shown."""
 
     total_bytes: int
     wasted_bytes: int
     efficiency: float
     layers: tuple[LayerUsage, ...]
     wasted_files: tuple[WastedFile, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigurationEvidence:
+    """What the native provider says of an image's configuration, most severe first. `warnings` tell what it left out."""
+
+    checks: tuple[CheckOutcome, ...]
+    misconfigurations: tuple[MisconfigurationRecord, ...]
+    secrets: tuple[SecretRecord, ...]
+    warnings: tuple[str, ...] = ()

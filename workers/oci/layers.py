@@ -41,8 +41,11 @@ class LayerWatch(Protocol):
 class Watch(Protocol):
     """Looks on while layers are read and applied, so that whoever wants to know more need not read them again."""
 
-    def watch_layer(self, index: int, budget: Budget) -> LayerWatch:
-        """Before a layer is read. Called from several threads, and the layers in any order."""
+    def begin(self, budget: Budget) -> None:
+        """First. What it keeps is charged to the budget of the image."""
+
+    def watch_layer(self, index: int) -> LayerWatch:
+        """Before a layer is read. Called from several threads, and for the layers in any order."""
 
     def before_layer(self, layer: LayerTree, below: MergedTree) -> None:
         """Before a layer is applied, lowest first. Neither tree may be kept or changed."""
@@ -57,6 +60,7 @@ def merge_layers(
     """Applies the layers in order and returns the regular files whose path is `wanted`, with their content.
 
     `image` may be the directory of a finished layout. `wanted` is asked once or twice for a path, from several threads.
+    `watch` looks on.
     A file is listed under its own path. If that is not wanted but a path that reaches it through a symbolic link is
     (`lib/apk/db/installed` where `lib` leads to `usr/lib`), it is listed under that path; never under both.
     Every layer's bytes are verified against its diff id before anything is returned.
@@ -65,6 +69,8 @@ def merge_layers(
     described = read_image(image, limits) if isinstance(image, Path) else image
     layout, budget = Layout(described.layout, limits), Budget(limits)
     tree = MergedTree(budget)
+    if watch is not None:
+        watch.begin(budget)
     contents: dict[int, bytes] = {}
     records: list[LayerRecord] = []
     with closing(_read_all(layout, described.layers, wanted, watch, budget)) as reads:
@@ -136,7 +142,7 @@ def _read_layer(
     layout: Layout, layer: ImageLayer, wanted: Wanted, watch: Watch | None, budget: Budget
 ) -> _LayerContent:
     tree, contents = LayerTree(layer.index, budget), {}
-    watcher = watch.watch_layer(layer.index, budget) if watch is not None else None
+    watcher = watch.watch_layer(layer.index) if watch is not None else None
     with layout.open_blob(layer.digest) as blob:
         stream = _Hashed(unpack(blob, layout.limits), layer.diff_id, budget)
         reader = TarReader(stream, budget)

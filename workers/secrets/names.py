@@ -6,15 +6,45 @@ import re
 
 # Parts of a name, between what is neither letter nor digit. Dockle takes its words anywhere in a name, which also finds
 # BYPASS, KEYBOARD and ACCESS_LOG.
-_WORDS = frozenset("pass passwd password passphrase pwd secret secrets token credential credentials apikey".split())
+_WORDS = frozenset(
+    {
+        "pass",
+        "passwd",
+        "password",
+        "passphrase",
+        "pwd",
+        "secret",
+        "secrets",
+        "token",
+        "credential",
+        "credentials",
+        "apikey",
+    }
+)
 _ENDINGS = ("password", "passwd", "passphrase", "secret", "token", "apikey", "accesskey", "secretkey", "privatekey")
 # A key is one only if nothing says that it is public or a name; these are the words in front of it.
 _KEY = "key"
-_NO_KEYS = frozenset("gpg public pub signing host map sort cache primary foreign partition".split())
-_NO_SECRETS = ("file", "path", "dir", "url", "uri", "name", "user", "length", "size", "ttl", "expiry", "timeout", "type")
+_NO_KEYS = frozenset(
+    {"gpg", "public", "pub", "signing", "host", "map", "sort", "cache", "primary", "foreign", "partition"}
+)
+_NO_SECRETS = (
+    "file",
+    "path",
+    "dir",
+    "url",
+    "uri",
+    "name",
+    "user",
+    "length",
+    "size",
+    "ttl",
+    "expiry",
+    "timeout",
+    "type",
+)
 _PARTS = re.compile(r"[A-Za-z0-9]+")
 _LONGEST = 200  # characters of a name that are looked at
-_VALUE_WORDS = frozenset("true false yes no on off null none 0 1".split())
+_VALUE_WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "null", "none", "0", "1"})
 
 
 def is_secret_name(name: str) -> bool:

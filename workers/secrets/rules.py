@@ -35,11 +35,50 @@ class Rule:
 
 # What assigns a value in environment files, shell, YAML, JSON, TOML, properties and the like.
 _ASSIGNED = r"""["']?[ \t]{0,8}(?:=>|:=|=|:)[ \t]{0,8}["']?"""
-_NAMED = "password passwd passphrase secret api_key apikey api-key access_key access-key auth_token token credential".split()
-_SETTINGS = tuple(
-    ".env .env.local .env.development .env.production .ini .conf .cnf .cfg .config .properties .toml .yaml .yml .json .xml"
-    " .sh .bash .profile .bashrc .zshrc .envrc .my.cnf environment credentials .bash_history .zsh_history .sh_history"
-    " .tfvars .tfstate".split()
+_NAMED = (
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "api_key",
+    "apikey",
+    "api-key",
+    "access_key",
+    "access-key",
+    "auth_token",
+    "token",
+    "credential",
+)
+_SETTINGS = (
+    ".env",
+    ".env.local",
+    ".env.development",
+    ".env.production",
+    ".ini",
+    ".conf",
+    ".cnf",
+    ".cfg",
+    ".config",
+    ".properties",
+    ".toml",
+    ".yaml",
+    ".yml",
+    ".json",
+    ".xml",
+    ".sh",
+    ".bash",
+    ".profile",
+    ".bashrc",
+    ".zshrc",
+    ".envrc",
+    ".my.cnf",
+    "environment",
+    "credentials",
+    ".bash_history",
+    ".zsh_history",
+    ".sh_history",
+    ".tfvars",
+    ".tfstate",
 )
 
 # In the order in which they claim a place in a text: the particular before the general.
@@ -370,7 +409,7 @@ RULES: tuple[Rule, ...] = (
             + _ASSIGNED
             + r"""([^\s"'<>{}()\[\],;$&|%`\\]{10,200})(?:[\s"',;]|$)"""
         ),
-        keywords=tuple(_NAMED),
+        keywords=_NAMED,
         folded=True,
         entropy=3.3,
         paths=_SETTINGS,

@@ -8,12 +8,12 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import re2
+import re2  # type: ignore[import-untyped]  # the package has no annotations
 
 from workers.secrets.names import is_secret_name, is_secret_value
 from workers.secrets.places import is_harmless, is_package_code
@@ -31,7 +31,17 @@ _HIDDEN = "********"
 _CONFIG = ".env"  # what the config says is searched as if it stood in such a file
 # In lower case. Such a word makes the whole an example.
 _PLACEHOLDERS = (
-    *(b"example", b"changeme", b"change-me", b"change_me", b"placeholder", b"your-", b"your_", b"yourtoken", b"yourpass"),
+    *(
+        b"example",
+        b"changeme",
+        b"change-me",
+        b"change_me",
+        b"placeholder",
+        b"your-",
+        b"your_",
+        b"yourtoken",
+        b"yourpass",
+    ),
     *(b"dummy", b"redacted", b"xxxx", b"****", b"....", b"abcdef", b"123456789", b"987654321", b"insert-", b"replace"),
 )
 _WORDS = frozenset(
@@ -116,6 +126,19 @@ def redact(text: str) -> str:
     return b"".join([*pieces, content[at:]]).decode("utf-8", "replace")
 
 
+def redact_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept of an image's config, with every text redacted, and every value whose name says that it is a secret."""
+    return {key: _redact_value(key, value) for key, value in summary.items()}
+
+
+def _redact_value(name: str, value: Any) -> Any:
+    if isinstance(value, str):
+        return _HIDDEN if is_secret_name(name) and is_secret_value(value) else redact(value)
+    if isinstance(value, list):
+        return [redact(each) if isinstance(each, str) else each for each in value]
+    return redact_summary(value) if isinstance(value, dict) else value
+
+
 def _outermost(spans: list[tuple[int, int, str]]) -> Iterator[tuple[int, int, str]]:
     """Spans that do not overlap: of those that do, the one that reaches furthest covers, and shows least."""
     joined: list[tuple[int, int, str]] = []
@@ -181,7 +204,8 @@ def _is_random(value: bytes) -> bool:
     """Tells a value that was made up by a machine from a word, a path, an address or a version."""
     letters = sum(byte in _LETTERS for byte in value)
     digits = sum(byte in _DIGITS for byte in value)
-    return letters > 1 and digits > 1 and b"://" not in value and value[:1] not in {b"/", b"."} and value.count(b".") < 2
+    is_place = b"://" in value or value[:1] in {b"/", b"."} or value.count(b".") > 1
+    return letters > 1 and digits > 1 and not is_place
 
 
 _LETTERS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")

@@ -171,7 +171,12 @@ class TestChanges:
         return [(each.added, each.changed, each.removed) for each in measure(root, *layers).layers]
 
     def test_files_are_added_changed_and_removed(self, tmp_path: Path) -> None:
-        above: dict[str, Entry] = {"etc/motd": b"new", "etc/issue": b"", "opt/data/a": Whiteout(), "opt/data/b": Whiteout()}
+        above: dict[str, Entry] = {
+            "etc/motd": b"new",
+            "etc/issue": b"",
+            "opt/data/a": Whiteout(),
+            "opt/data/b": Whiteout(),
+        }
         assert self.changes(tmp_path, BASE, above) == [(5, 0, 0), (1, 1, 2)]
 
     def test_a_file_that_comes_back_is_changed(self, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ async def test_findings_and_grade(workshop: Workshop) -> None:
         Engine.TRIVY: EngineRunStatus.COMPLETE,
         Engine.GRYPE: EngineRunStatus.COMPLETE,
         Engine.SYFT: EngineRunStatus.COMPLETE,
-        Engine.DIVE: EngineRunStatus.SKIPPED,
+        Engine.DIVE: EngineRunStatus.COMPLETE,
     }
     trivy = ended[Engine.TRIVY]
     assert (trivy.finding_count, trivy.package_count) == (1, 2)

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from typing import Any, NamedTuple
 
 import re2  # type: ignore[import-untyped]  # the package has no annotations
@@ -22,6 +23,7 @@ from workers.secrets.rules import RULES, Rule
 FILE_BYTES = 5 * 1024**2  # of a file that are searched, from its start
 PROBE_BYTES = 8192  # a file with a zero byte among these is binary and not searched, which is how Git tells
 FILE_SIGHTINGS = 50  # in one file
+REDACTED_CHARACTERS = 64 * 1024  # of a text; what is behind is cut off, not shown as it is
 _TRIED = 2000  # matches of one rule in one file that are looked at
 _JUDGED = 200  # bytes of a secret that entropy and placeholders are judged by
 _FEWEST = 5  # different characters
@@ -74,25 +76,26 @@ class _Searcher(NamedTuple):
 
 def search(content: bytes, path: str = _CONFIG) -> list[Sighting]:
     """The secrets in a file, at most 50, in the order in which they stand. Without a path, in what the config says."""
+    return sorted(islice(_sightings(content, path, tried=_TRIED), FILE_SIGHTINGS), key=lambda each: each.start)
+
+
+def _sightings(content: bytes, path: str, *, tried: int) -> Iterator[Sighting]:
+    """In the order of the rules. `tried` are the matches of one rule that are looked at."""
     searcher = _searcher()
     found = searcher.keywords.Match(content)
     if not found or is_harmless(path):
-        return []
+        return
     package = is_package_code(path)
-    sightings: list[Sighting] = []
+    claimed: list[tuple[int, int]] = []
     for number in sorted({searcher.by_keyword[each] for each in found}):
         rule = RULES[number]
         if (rule.paths and not path.endswith(rule.paths)) or (rule.everyday and package):
             continue
-        for start, end in _spans(searcher.patterns[number], content):
-            secret = content[start:end]
-            if not any(start < other.end and other.start < end for other in sightings) and _is_likely(secret, rule):
-                sightings.append(_sighting(content, start, end, rule))
-                if len(sightings) == FILE_SIGHTINGS:
-                    break
-        if len(sightings) == FILE_SIGHTINGS:
-            break
-    return sorted(sightings, key=lambda each: each.start)
+        for start, end in islice(_spans(searcher.patterns[number], content), tried):
+            free = not any(start < other_end and other_start < end for other_start, other_end in claimed)
+            if free and _is_likely(content[start:end], rule):
+                claimed.append((start, end))
+                yield _sighting(content, start, end, rule)
 
 
 def is_binary(head: bytes) -> bool:
@@ -112,8 +115,11 @@ def mask(secret: str) -> str:
 
 def redact(text: str) -> str:
     """The text with every secret masked, and every value that is assigned to a name which says that it is one."""
+    if len(text) > REDACTED_CHARACTERS:
+        # Up to a space, as half a secret does not look like one.
+        text = "".join([*text[:REDACTED_CHARACTERS].rpartition(" ")[:2], "…"])
     content = text.encode("utf-8", "surrogatepass")
-    spans = [(each.start, each.end, each.masked) for each in search(content)]
+    spans = [(each.start, each.end, each.masked) for each in _sightings(content, _CONFIG, tried=len(content))]
     for start, end in _spans(_searcher().assignments, content):
         name, separator, value = _parts(content[start:end])
         at = start + len(name) + len(separator)
@@ -182,9 +188,8 @@ def _options() -> re2.Options:
 
 
 def _spans(pattern: re2._Regexp, content: bytes) -> Iterator[tuple[int, int]]:
-    """Where the group of the pattern stands, for the first matches."""
-    for _, match in zip(range(_TRIED), pattern.finditer(content), strict=False):
-        yield match.span(1)
+    """Where the group of the pattern stands."""
+    return (match.span(1) for match in pattern.finditer(content))
 
 
 def _is_likely(secret: bytes, rule: Rule) -> bool:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.workers.secrets.samples import ALNUM, SAMPLES, made_up, pem, secret_lines, text
 from workers.secrets.names import is_secret_name, is_secret_value
 from workers.secrets.rules import RULES
-from workers.secrets.search import FILE_SIGHTINGS, is_binary, mask, redact, redact_summary, search
+from workers.secrets.search import FILE_SIGHTINGS, REDACTED_CHARACTERS, is_binary, mask, redact, redact_summary, search
 
 MIB = 1024**2
 
@@ -167,6 +167,16 @@ class TestRedaction:
             "RUN |2 API_KEY=******** A=b /bin/sh -c mysql --password=******** -u root; export T_TOKEN=******** MODE=fast"
         )
 
+    def test_however_many_there_are(self) -> None:
+        tokens = ["ghp_" + made_up(ALNUM, 36) for _ in range(FILE_SIGHTINGS * 3)]
+        redacted = redact(" ".join(tokens))
+        assert redacted.count("ghp_********") == len(tokens)
+
+    def test_a_long_text_is_cut_at_a_space(self) -> None:
+        token = "ghp_" + made_up(ALNUM, 36)
+        assert redact("a " * (REDACTED_CHARACTERS // 2 - 5) + token + " b" * 50).endswith(" a …")
+        assert redact(token * (REDACTED_CHARACTERS // 30)) == "…"
+
     def test_other_text_stays(self) -> None:
         for step in ("RUN apt-get update && apt-get install -y curl=7.88.1-10", "ENV PATH=/usr/bin:/bin", "", "ü 日本"):
             assert redact(step) == step
@@ -225,8 +235,8 @@ class TestNames:
             "LANG",
             "PUBLIC_KEY",
             "org.opencontainers.image.authors",
-        ]
-        + [""],
+            "",
+        ],
     )
     def test_not_secret(self, name: str) -> None:
         assert not is_secret_name(name)

@@ -115,7 +115,7 @@ def _configuration_result(engine: Engine, run: NativeRun) -> EngineResult:
     evidence = run.configuration
     assert evidence is not None, "it was asked"
     failed = sum(check.failures > 0 for check in evidence.checks)
-    found = f"{failed} of {len(evidence.checks)} checks failed, {len(evidence.secrets)} secrets found"
+    found = f"{failed} of {len(evidence.checks)} checks failed, secrets found: {len(evidence.secrets)}"
     return _result(engine, run, found, {"provider": PROVIDER, **_fields(evidence)})
 
 

@@ -104,7 +104,7 @@ def test_checks_and_secrets_stand_in_for_dockle() -> None:
 
     assert (result.status, result.provider, result.finding_count) == (EngineRunStatus.COMPLETE, PROVIDER, 0)
     assert result.message == (
-        "dockle is not installed; the native provider answered: 1 of 2 checks failed, 1 secrets found"
+        "dockle is not installed; the native provider answered: 1 of 2 checks failed, secrets found: 1"
     )
     assert result.output is not None
     document = orjson.loads(result.output)

@@ -157,7 +157,8 @@ def checks() -> str:
     intro = (
         "What `dockle` is answered with where the tool itself does not answer. Ids and levels are those of the CIS Docker\n"
         "Benchmark and of [Dockle](https://github.com/goodwithtech/dockle); ids that start with `HG` are ours. A level\n"
-        "becomes a severity: FATAL is HIGH, WARN is MEDIUM, INFO is LOW; a weakness of how an image was made is never critical.\n\n"
+        "becomes a severity: FATAL is HIGH, WARN is MEDIUM, INFO is LOW; a weakness of how an image was made is never\n"
+        "critical.\n\n"
         "A check is decided only where the image holds what it looks at. Without a history, the checks of the history say\n"
         "nothing: they are missing from the list of checks of a run, which is not the same as passing.\n\n"
     )
@@ -181,15 +182,15 @@ def secret_rules() -> str:
     """Every rule by which secrets are found."""
     intro = (
         "Searched are the files of every layer, also those a later layer deletes or replaces, and the variables, labels,\n"
-        "commands and history of the config. Of a file the first "
-        f"{FILE_BYTES // MIB} MiB; a file with a zero byte in its first {PROBE_BYTES // 1024} KiB is binary and is\nnot searched. Of one secret in one path there is one record, with the "
+        f"commands and history of the config. Of a file the first {FILE_BYTES // MIB} MiB are searched; one with a zero byte in\n"
+        f"its first {PROBE_BYTES // 1024} KiB is binary and is not. Of one secret in one path there is one record, with the\n"
         "lowest layer that holds it.\n\n"
-        "A secret is shown masked: four characters at each end of a long one, four in front of a shorter one, none of a short\n"
-        "one. It is never stored, logged or put out as a whole, and the history and labels of an image are stored with the\n"
-        "secrets in them masked, too.\n\n"
-        "Not secrets are examples (`AKIAIOSFODNN7EXAMPLE`, `changeme`, `${PASSWORD}`), values with fewer different characters\n"
-        "than chance would give, documentation, tests and examples that came with installed packages, and the self-signed key\n"
-        "of Debian's `ssl-cert`. A rule marked * is not asked in the code of installed packages at all.\n\n"
+        "A secret is shown masked: four characters at each end of a long one, four in front of a shorter one, none of a\n"
+        "short one. It is never stored, logged or put out as a whole, and the history and labels of an image are stored with\n"
+        "the secrets in them masked, too.\n\n"
+        "Not secrets are examples (`AKIAIOSFODNN7EXAMPLE`, `changeme`, `${PASSWORD}`), values with fewer different\n"
+        "characters than chance would give, documentation, tests and examples that came with installed packages, and the\n"
+        "self-signed key of Debian's `ssl-cert`. A rule marked * is not asked in the code of installed packages at all.\n\n"
     )
     rows = [
         (

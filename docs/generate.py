@@ -182,9 +182,9 @@ def secret_rules() -> str:
     """Every rule by which secrets are found."""
     intro = (
         "Searched are the files of every layer, also those a later layer deletes or replaces, and the variables, labels,\n"
-        f"commands and history of the config. Of a file the first {FILE_BYTES // MIB} MiB are searched; one with a zero byte in\n"
-        f"its first {PROBE_BYTES // 1024} KiB is binary and is not. Of one secret in one path there is one record, with the\n"
-        "lowest layer that holds it.\n\n"
+        f"commands and history of the config. Of a file the first {FILE_BYTES // MIB} MiB are searched; one with a zero byte\n"
+        f"in its first {PROBE_BYTES // 1024} KiB is binary and is not. Of one secret in one path there is one record, with\n"
+        "the lowest layer that holds it.\n\n"
         "A secret is shown masked: four characters at each end of a long one, four in front of a shorter one, none of a\n"
         "short one. It is never stored, logged or put out as a whole, and the history and labels of an image are stored with\n"
         "the secrets in them masked, too.\n\n"

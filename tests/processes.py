@@ -38,7 +38,7 @@ def children(parent: int) -> list[int]:
     return found
 
 
-Reading = Literal["unpack", "inventory"]
+Reading = Literal["unpack", "examine"]
 
 
 def readers(parent: int, command: Reading) -> list[int]:

@@ -13,7 +13,6 @@ from typing import Any
 
 import orjson
 
-from schema.dependencies.records import Inventory
 from schema.scans.failures import FailureCode, ScanFailure
 from workers.oci.limits import ImageLimits
 
@@ -35,16 +34,14 @@ class Unpacked:
     names: tuple[str, ...]
 
 
-def answer(request: Mapping[str, Any]) -> Inventory | Unpacked:
-    """What is asked for under "inventory" or "unpack". Raises ScanFailure."""
+def answer(request: Mapping[str, Any]) -> object:
+    """What is asked for under "examine" (an Examination) or "unpack" (an Unpacked). Raises ScanFailure."""
     limits = ImageLimits(**request["limits"])
-    if "inventory" in request:
-        from workers.inventory.excerpts import take_excerpt  # noqa: PLC0415 -- a request needs one of the two
-        from workers.inventory.inventory import take_inventory, wanted  # noqa: PLC0415
-        from workers.oci.layers import merge_layers  # noqa: PLC0415
+    if "examine" in request:
+        from workers.examination import Questions, examine  # noqa: PLC0415 -- a request needs one of the two
 
-        layout = Path(request["inventory"]["layout"])
-        return take_inventory(merge_layers(layout, wanted=wanted, limits=limits, take_excerpt=take_excerpt))
+        asked = request["examine"]
+        return examine(Path(asked["layout"]), Questions(**asked["questions"]), limits)
     from workers.oci.archives import open_source  # noqa: PLC0415
 
     asked = request["unpack"]

@@ -17,15 +17,15 @@ from typing import Any, TypeVar
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from schema.dependencies.records import Inventory
 from schema.scans.failures import FailureCode, ScanFailure
 from workers.analysis import FAILED, Failure, Unpacked
+from workers.examination import Examination, Questions
 from workers.oci.layout import Image, read_image
 from workers.oci.limits import ImageLimits
 from workers.sandbox import SandboxFailure, SandboxLimits, run
 
 T = TypeVar("T")
-_INVENTORY = TypeAdapter(Inventory)
+_EXAMINATION = TypeAdapter(Examination)
 _UNPACKED = TypeAdapter(Unpacked)
 _FAILURE = TypeAdapter(Failure)
 # -P: no module is looked for in the scratch directory. -S: what `site` would do is in the path we hand over.
@@ -33,9 +33,15 @@ _COMMAND = (sys.executable, "-P", "-S", "-m", "workers.analysis")
 _STDERR = 2000  # characters of a crash's last words that go to the log
 
 
-async def inventory_image(layout: Path, *, limits: ImageLimits, sandbox: SandboxLimits) -> Inventory:
-    """Packages and layers of the image in a layout. Raises ScanFailure; LIMIT_EXCEEDED also for time and memory."""
-    return await _ask({"inventory": {"layout": _absolute(layout)}}, _INVENTORY, limits, sandbox, cwd=layout)
+async def examine_image(
+    layout: Path, questions: Questions, *, limits: ImageLimits, sandbox: SandboxLimits
+) -> Examination:
+    """Packages and layers of the image in a layout, and what else is asked.
+
+    Raises ScanFailure; LIMIT_EXCEEDED also for time and memory.
+    """
+    asked = {"layout": _absolute(layout), "questions": asdict(questions)}
+    return await _ask({"examine": asked}, _EXAMINATION, limits, sandbox, cwd=layout)
 
 
 async def unpack_archive(
@@ -49,7 +55,7 @@ async def unpack_archive(
 ) -> Image:
     """Brings one image of a layout directory or an archive into a verified layout, a new directory in a scratch directory.
 
-    `platform` and `reference` choose among several. Raises ScanFailure, as `inventory_image` does.
+    `platform` and `reference` choose among several. Raises ScanFailure, as `examine_image` does.
     """
     asked = {
         "source": _absolute(source),

@@ -17,13 +17,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from schema.advisories.matching import UNKNOWN_DISTRIBUTION, covering_ecosystems, lookup_keys, match_packages
 from schema.advisories.repository import candidates, ecosystems
 from schema.dependencies.records import Inventory
+from schema.images.reference import ImageReference
 from schema.jobs import repository as jobs
 from schema.jobs.models import JobState
 from schema.jobs.repository import Lease
 from schema.scans import lifecycle
 from schema.scans.failures import FailureCode, ScanFailure
 from schema.scans.ingest import FetchedImage, ScanResults, distinct, ingest
-from schema.scans.models import Engine, EngineRunStatus, Scan, ScanPhase
+from schema.scans.models import Engine, EngineRunStatus, Scan, ScanPhase, SourceKind
 from schema.scans.repository import load_scan, write_log
 from schema.scans.rules import PACKAGE_ENGINES, VULNERABILITY_ENGINES, grade_reason
 from schema.vulnerabilities.records import FindingRecord
@@ -33,12 +34,14 @@ from workers.engines.native import (
     NativeRun,
     answered_engines,
     engine_results,
+    questions,
 )
 from workers.fetching import fetch_image
 from workers.leases import CancelRequestedError, LeaseLostError
 from workers.oci.layout import Image
-from workers.reading import inventory_image
+from workers.reading import examine_image
 from workers.runtime import WorkerRuntime
+from workers.secrets.search import redact_summary
 
 
 async def perform_scan(lease: Lease, runtime: WorkerRuntime, scratch: Path) -> None:
@@ -67,7 +70,7 @@ class _Performance:
         image = await fetch_image(scan, self._runtime, self._scratch / "image")
         requested = [Engine(name) for name in scan.scanners]
         answered = answered_engines(requested, fallback=self._runtime.native_fallback)
-        run = await self._run_native(image, answered) if answered else None
+        run = await self._run_native(scan, image, answered) if answered else None
         await self._advance(ScanPhase.INGESTING, "Storing results", progress=90)
         await self._store(scan, image, requested, answered, run)
 
@@ -97,12 +100,18 @@ class _Performance:
             )
         await self._services.signals.send(lease.subject_id)
 
-    async def _run_native(self, image: Image, answered: tuple[Engine, ...]) -> NativeRun:
+    async def _run_native(self, scan: Scan, image: Image, answered: tuple[Engine, ...]) -> NativeRun:
         await self._advance(ScanPhase.INVENTORY, f"Fetched {image.digest} ({image.platform})", progress=40)
         started_at, clock = self._services.clock(), time.monotonic()
-        inventory = await inventory_image(
-            image.layout, limits=self._runtime.limits.image, sandbox=self._runtime.limits.analysis
+        # An archive has no tag of a registry: what it was filed under is a name we gave it.
+        tag = ImageReference.parse(scan.reference).tag if scan.source_kind is SourceKind.REGISTRY else None
+        examination = await examine_image(
+            image.layout,
+            questions(answered, tag),
+            limits=self._runtime.limits.image,
+            sandbox=self._runtime.limits.analysis,
         )
+        inventory = examination.inventory
         inventoried = time.monotonic()
         # What a distribution's package brought is judged as that package, so it asks for no data of its own.
         judged = (package for package in inventory.packages if package.owner is None)
@@ -121,6 +130,8 @@ class _Performance:
             started_at=started_at,
             inventory_ms=int((inventoried - clock) * 1000),
             matching_ms=int((time.monotonic() - inventoried) * 1000),
+            configuration=examination.configuration,
+            efficiency=examination.efficiency,
         )
 
     async def _match(
@@ -159,7 +170,10 @@ class _Performance:
         engines = engine_results(requested, run)
         results = ScanResults(
             image=FetchedImage(
-                digest=image.digest, platform=image.platform, size_bytes=image.size_bytes, config=image.summary
+                digest=image.digest,
+                platform=image.platform,
+                size_bytes=image.size_bytes,
+                config=redact_summary(image.summary),
             ),
             inventory=run.inventory if run else None,
             engines=engines,
@@ -180,7 +194,7 @@ class _Performance:
             # First, and in the same transaction: whoever finishes the job is the one who may store.
             if not await jobs.finish(session, self._lease, JobState.DONE, now=now):
                 raise LeaseLostError
-            for warning in run.inventory.warnings if run else ():
+            for warning in run.warnings if run else ():
                 await write_log(session, scan.organization_id, scan.id, warning, level="warning", now=now)
             await ingest(session, scan, results, now=now)
             await write_log(

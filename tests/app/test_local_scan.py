@@ -112,7 +112,7 @@ async def test_every_attempt_is_made_right_here(machine: Machine, monkeypatch: p
 
 
 async def test_an_interrupted_scan_is_cancelled(machine: Machine) -> None:
-    looking = asyncio.create_task(paused_reader(os.getpid(), "inventory"))
+    looking = asyncio.create_task(paused_reader(os.getpid(), "examine"))
     task = asyncio.create_task(machine.scan())
     child = await looking
 

@@ -60,7 +60,7 @@ async def test_t100_right_after_the_answer(embedded: Deployment) -> None:
     await embedded.assert_completed_once(scan_id)
 
 
-@pytest.mark.parametrize("reading", ["unpack", "inventory"])
+@pytest.mark.parametrize("reading", ["unpack", "examine"])
 async def test_t100_while_a_child_reads_the_image(embedded: Deployment, reading: Reading) -> None:
     """FETCHING and INVENTORY."""
     await embedded.up()
@@ -153,7 +153,7 @@ async def test_t101_a_process_that_is_asked_to_stop_hands_back(request: pytest.F
     deployment: Deployment = request.getfixturevalue(kind)
     await deployment.up()
     async with deployment.api(await deployment.key()) as api:
-        scan_id, child = await deployment.trigger_and_pause(api, "inventory")
+        scan_id, child = await deployment.trigger_and_pause(api, "examine")
 
     assert await deployment.kill(deployment.worker, signal.SIGTERM) == 0
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from sqlalchemy import select
+from sqlmodel import SQLModel
+
 from schema.images.models import Image, Tag
 from schema.scans.models import Engine, EngineRun, EngineRunStatus, ScanLog, ScanPhase, ScanStatus
 from schema.scans.repository import engine_output
@@ -11,6 +14,7 @@ from schema.vulnerabilities.models import ScanFinding, Vulnerability
 from schema.vulnerabilities.scores import Grade
 from tests.app.site import on_sqlite
 from tests.factories.images import Whiteout, image, layer
+from tests.workers.test_examination import canary_image
 from tests.workers.workshop import OS_RELEASE, Workshop, advisories, debian, dpkg_status, store_advisories
 
 PYTHON_PACKAGE = b"Metadata-Version: 2.1\nName: requests\nVersion: 2.0\n"
@@ -38,7 +42,7 @@ async def test_findings_and_grade(workshop: Workshop) -> None:
         Engine.TRIVY: EngineRunStatus.COMPLETE,
         Engine.GRYPE: EngineRunStatus.COMPLETE,
         Engine.SYFT: EngineRunStatus.COMPLETE,
-        Engine.DIVE: EngineRunStatus.SKIPPED,
+        Engine.DIVE: EngineRunStatus.COMPLETE,
     }
     trivy = ended[Engine.TRIVY]
     assert (trivy.finding_count, trivy.package_count) == (1, 2)
@@ -170,3 +174,24 @@ async def test_the_log_tells_the_way_in_order(workshop: Workshop) -> None:
     messages = [line.message.split()[0] for line in sorted(lines, key=lambda line: line.sequence)]
     assert messages == ["Scan", "Scan", "Fetched", "Found", "Storing", "Scan"]
     assert scan.phase is ScanPhase.DONE
+
+
+@on_sqlite
+async def test_t50_no_secret_of_an_image_is_stored(workshop: Workshop) -> None:
+    built, canaries = canary_image()
+
+    scan = await workshop.scanned(workshop.layout(built), engines=tuple(Engine))
+
+    ended = await runs(workshop)
+    assert {ended[engine].status for engine in (Engine.DOCKLE, Engine.DIVE)} == {EngineRunStatus.COMPLETE}
+    stored = []
+    async with workshop.database.read() as session:
+        for table in SQLModel.metadata.sorted_tables:
+            stored += [str(row) for row in await session.execute(select(table))]
+        for engine, run in ended.items():
+            if run.status is EngineRunStatus.COMPLETE:
+                output = await engine_output(session, workshop.principal.organization_id, scan.id, engine)
+                stored.append(output.content)
+    everything = "\n".join(stored)
+    assert "ghp_********" in everything
+    assert [canary for canary in canaries if canary in everything] == []

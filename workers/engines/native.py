@@ -1,4 +1,4 @@
-"""The native provider: our own inventory and matching, run once for every requested engine whose tool does not answer.
+"""The native provider: our own reading and matching, run once for every requested engine whose tool does not answer.
 
 Its results are its own: findings carry the source `native` once, whatever it stood in for, and every run it answers for
 says so. Where it cannot judge it says that, too: no advisory data is a skipped run, never a clean image.
@@ -6,9 +6,10 @@ says so. Where it cannot judge it says that, too: no advisory data is a skipped 
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from importlib.metadata import version
 from typing import Any
@@ -16,10 +17,12 @@ from typing import Any
 import orjson
 
 from schema.dependencies.records import Inventory
+from schema.scans.evidence import ConfigurationEvidence, ImageEfficiency
 from schema.scans.ingest import EngineResult
 from schema.scans.models import Engine, EngineRunStatus
 from schema.scans.rules import PACKAGE_ENGINES, VULNERABILITY_ENGINES
 from schema.vulnerabilities.records import FindingRecord
+from workers.examination import Questions
 
 SOURCE = "native"
 PROVIDER = f"{SOURCE} {version('harborguard')}"
@@ -31,7 +34,7 @@ TOOLS = {
     Engine.OSV: "osv-scanner",
     Engine.DIVE: "dive",
 }
-ANSWERED = (*PACKAGE_ENGINES, *VULNERABILITY_ENGINES)
+CONFIGURATION_ENGINES = (Engine.DOCKLE,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +55,14 @@ class NativeRun:
     packages_by_ecosystem: Mapping[str, int]
     store: Mapping[str, EcosystemData]  # of the ecosystems that were found and are covered
     started_at: datetime
-    inventory_ms: int
+    inventory_ms: int  # reading the image, whatever was asked of it
     matching_ms: int
+    configuration: ConfigurationEvidence | None = None  # None: not asked
+    efficiency: ImageEfficiency | None = None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return (*self.inventory.warnings, *(self.configuration.warnings if self.configuration else ()))
 
 
 def absence(engine: Engine) -> str:
@@ -66,17 +75,20 @@ def absence(engine: Engine) -> str:
 
 def answered_engines(requested: Iterable[Engine], *, fallback: bool) -> tuple[Engine, ...]:
     """The requested engines the native provider answers for."""
-    return tuple(engine for engine in requested if fallback and engine in ANSWERED)
+    return tuple(requested) if fallback else ()
 
 
-def skipped(engine: Engine, *, fallback: bool) -> EngineResult:
-    """A run nobody answers."""
-    why = (
-        "and the native provider has no such checks yet"
-        if engine not in ANSWERED
-        else "and the native provider is switched off (HARBORGUARD_NATIVE_FALLBACK)"
+def questions(answered: Iterable[Engine], tag: str | None) -> Questions:
+    """What to ask of the image beside its packages. `tag` is the one it was asked for by."""
+    engines = set(answered)
+    return Questions(
+        configuration=not engines.isdisjoint(CONFIGURATION_ENGINES), efficiency=Engine.DIVE in engines, tag=tag
     )
-    assert engine not in ANSWERED or not fallback
+
+
+def skipped(engine: Engine) -> EngineResult:
+    """A run nobody answers."""
+    why = "and the native provider is switched off (HARBORGUARD_NATIVE_FALLBACK)"
     return EngineResult(
         engine=engine, status=EngineRunStatus.SKIPPED, provider=None, message=f"{absence(engine)}, {why}"
     )
@@ -86,13 +98,50 @@ def engine_results(requested: Sequence[Engine], run: NativeRun | None) -> tuple[
     """How each requested engine ended. `run` is None when the native provider had nothing to answer."""
     results = []
     for engine in requested:
-        if run is None or engine not in ANSWERED:
-            results.append(skipped(engine, fallback=run is not None))
+        if run is None:
+            results.append(skipped(engine))
         elif engine in PACKAGE_ENGINES:
             results.append(_package_result(engine, run))
-        else:
+        elif engine in VULNERABILITY_ENGINES:
             results.append(_vulnerability_result(engine, run))
+        elif engine in CONFIGURATION_ENGINES:
+            results.append(_configuration_result(engine, run))
+        else:
+            results.append(_efficiency_result(engine, run))
     return tuple(results)
+
+
+def _configuration_result(engine: Engine, run: NativeRun) -> EngineResult:
+    evidence = run.configuration
+    assert evidence is not None, "it was asked"
+    failed = sum(check.failures > 0 for check in evidence.checks)
+    found = f"{failed} of {len(evidence.checks)} checks failed, secrets found: {len(evidence.secrets)}"
+    return _result(engine, run, found, {"provider": PROVIDER, **_fields(evidence)})
+
+
+def _efficiency_result(engine: Engine, run: NativeRun) -> EngineResult:
+    efficiency = run.efficiency
+    assert efficiency is not None, "it was asked"
+    # Cut, not rounded: 100 % would say that nothing is wasted.
+    percent = math.floor(efficiency.efficiency * 1000) / 10
+    found = f"efficiency {percent:g} %, {efficiency.wasted_bytes} of {efficiency.total_bytes} bytes wasted"
+    return _result(engine, run, found, {"provider": PROVIDER, **_fields(efficiency)})
+
+
+def _fields(value: ConfigurationEvidence | ImageEfficiency) -> dict[str, Any]:
+    return {each.name: getattr(value, each.name) for each in fields(value)}
+
+
+def _result(engine: Engine, run: NativeRun, found: str, output: Mapping[str, Any]) -> EngineResult:
+    return EngineResult(
+        engine=engine,
+        status=EngineRunStatus.COMPLETE,
+        provider=PROVIDER,
+        message=f"{absence(engine)}; the native provider answered: {found}",
+        started_at=run.started_at,
+        duration_ms=run.inventory_ms,
+        output=orjson.dumps(output),
+    )
 
 
 def _package_result(engine: Engine, run: NativeRun) -> EngineResult:

@@ -23,7 +23,18 @@ from workers.oci.files import ImageFile, MergedImage, Place
 from workers.oci.layout import Image, ImageLayer, Layout, read_image
 from workers.oci.limits import Budget, ImageLimits
 from workers.oci.tar import Entry, TarReader
-from workers.oci.tree import SPECIAL, Directory, HardLink, LayerTree, MergedTree, Node, file_id, layer_of, resolve, walk
+from workers.oci.tree import (
+    SPECIAL,
+    Directory,
+    HardLink,
+    LayerTree,
+    MergedTree,
+    file_id,
+    file_of,
+    layer_of,
+    resolve,
+    walk,
+)
 
 _READERS = 4  # layers read at once; inflating and hashing run outside the interpreter lock
 _LOOKED_AT = 100_000  # names tried below symbolic links to directories
@@ -45,8 +56,11 @@ class LayerWatch(Protocol):
 class Watch(Protocol):
     """Looks on while layers are read and applied, so that whoever wants to know more need not read them again."""
 
-    def watch_layer(self, index: int, budget: Budget) -> LayerWatch:
-        """Before a layer is read. Called from several threads, and the layers in any order."""
+    def begin(self, budget: Budget) -> None:
+        """First. What it keeps is charged to the budget of the image."""
+
+    def watch_layer(self, index: int) -> LayerWatch:
+        """Before a layer is read. Called from several threads, and for the layers in any order."""
 
     def before_layer(self, layer: LayerTree, below: MergedTree) -> None:
         """Before a layer is applied, lowest first. Neither tree may be kept or changed."""
@@ -65,7 +79,7 @@ def merge_layers(
 ) -> MergedImage:
     """Applies the layers in order and returns the regular files whose path is `wanted`, with their content.
 
-    Of other files `take_excerpt` may keep a part; those are listed under each of their own paths.
+    Of other files `take_excerpt` may keep a part; those are listed under each of their own paths. `watch` looks on.
 
     `image` may be the directory of a finished layout. `wanted` is asked once or twice for a path, from several threads.
     A file is listed under its own path. If that is not wanted but a path that reaches it through a symbolic link is
@@ -76,6 +90,8 @@ def merge_layers(
     described = read_image(image, limits) if isinstance(image, Path) else image
     layout, budget = Layout(described.layout, limits), Budget(limits)
     tree, kept = MergedTree(budget), _Kept(budget)
+    if watch is not None:
+        watch.begin(budget)
     excerpts: dict[int, bytes] = {}
     records: list[LayerRecord] = []
     looking = _Looking(wanted, kept, take_excerpt, watch)
@@ -112,7 +128,7 @@ def merge_layers(
 
 def _locate(tree: MergedTree, diff_ids: Sequence[str], budget: Budget, path: str) -> Place | None:
     found = resolve(tree.root, path, budget)
-    file = _file(found[1]) if found is not None else None
+    file = file_of(found[1]) if found is not None else None
     return Place(layer_index=file[1], layer_digest=diff_ids[file[1]]) if file is not None else None
 
 
@@ -194,7 +210,7 @@ def _read_all(
 def _read_layer(layout: Layout, layer: ImageLayer, looking: _Looking, budget: Budget) -> _LayerContent:
     wanted, kept, take_excerpt, watch = looking
     tree, excerpts = LayerTree(layer.index, budget), {}
-    watcher = watch.watch_layer(layer.index, budget) if watch is not None else None
+    watcher = watch.watch_layer(layer.index) if watch is not None else None
     with layout.open_blob(layer.digest) as blob:
         stream = _Hashed(unpack(blob, layout.limits), layer.diff_id, budget)
         reader = TarReader(stream, budget)
@@ -308,18 +324,11 @@ def _reached_through_links(tree: MergedTree, wanted: Wanted, budget: Budget) -> 
             looked_at += 1
             if looked_at > _LOOKED_AT:
                 return
-            file, path = _file(each), (real + rest).lstrip("/")
+            file, path = file_of(each), (real + rest).lstrip("/")
             if file is None or not wanted(link + rest) or wanted(path) or path in listed:
                 continue
             listed.add(path)
             yield _Found(link + rest, *file)
-
-
-def _file(node: Node) -> tuple[int, int] | None:
-    """(file, layer) of a regular file under whichever of its names."""
-    if isinstance(node, HardLink):
-        return node
-    return (node, layer_of(node)) if isinstance(node, int) and node != SPECIAL else None
 
 
 def _record(layer: ImageLayer, read: _LayerContent) -> LayerRecord:

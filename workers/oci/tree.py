@@ -63,6 +63,13 @@ def ordinal_of(file: int) -> int:
     return file & 0xFFFF_FFFF
 
 
+def file_of(node: Node) -> tuple[int, int] | None:
+    """(file, layer) of a regular file under whichever of its names."""
+    if isinstance(node, HardLink):
+        return node
+    return (node, layer_of(node)) if isinstance(node, int) and node != SPECIAL else None
+
+
 class LayerTree:
     """What one layer adds and what it removes from those below."""
 

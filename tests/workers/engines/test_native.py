@@ -9,7 +9,9 @@ import orjson
 import pytest
 
 from schema.dependencies.records import Inventory
+from schema.scans.evidence import CheckOutcome, ConfigurationEvidence, ImageEfficiency, SecretRecord, WastedFile
 from schema.scans.models import Engine, EngineRunStatus
+from schema.vulnerabilities.records import Severity
 from tests.schema.scans.factories import finding, package
 from workers.engines.native import (
     PROVIDER,
@@ -19,9 +21,28 @@ from workers.engines.native import (
     answered_engines,
     coverage,
     engine_results,
+    questions,
 )
+from workers.examination import Questions
 
 EARLIER, LATER = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
+
+CONFIGURATION = ConfigurationEvidence(
+    checks=(CheckOutcome(check_id="CIS-DI-0001", failures=3), CheckOutcome(check_id="CIS-DI-0006", failures=0)),
+    misconfigurations=(),
+    secrets=(
+        SecretRecord(
+            rule="github-token",
+            title="GitHub token",
+            severity=Severity.CRITICAL,
+            path="a",
+            line=1,
+            masked="ghp_********wxyz",
+            layer_digest="sha256:0",
+            layer_index=0,
+        ),
+    ),
+)
 
 
 def run(*, store: dict[str, EcosystemData] | None = None, found: dict[str, int] | None = None) -> NativeRun:
@@ -33,6 +54,14 @@ def run(*, store: dict[str, EcosystemData] | None = None, found: dict[str, int] 
         started_at=LATER,
         inventory_ms=10,
         matching_ms=20,
+        configuration=CONFIGURATION,
+        efficiency=ImageEfficiency(
+            total_bytes=10_000,
+            wasted_bytes=1,
+            efficiency=0.9999,
+            layers=(),
+            wasted_files=(WastedFile(path="a", count=2, bytes=1),),
+        ),
     )
 
 
@@ -41,14 +70,15 @@ def no_tools(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: None)
 
 
-def test_it_answers_for_packages_and_vulnerabilities_only() -> None:
-    assert set(answered_engines(list(Engine), fallback=True)) == {
-        Engine.SYFT,
-        Engine.TRIVY,
-        Engine.GRYPE,
-        Engine.OSV,
-    }
+def test_it_answers_for_every_engine() -> None:
+    assert answered_engines(list(Engine), fallback=True) == tuple(Engine)
     assert answered_engines(list(Engine), fallback=False) == ()
+
+
+def test_it_asks_only_what_somebody_wants_to_know() -> None:
+    assert questions([Engine.TRIVY, Engine.SYFT], "1") == Questions(tag="1")
+    assert questions([Engine.DOCKLE], None) == Questions(configuration=True)
+    assert questions([Engine.DIVE], None) == Questions(efficiency=True)
 
 
 @pytest.mark.parametrize("engine", [Engine.TRIVY, Engine.GRYPE, Engine.OSV])
@@ -69,13 +99,36 @@ def test_packages_come_without_findings() -> None:
     assert (result.package_count, result.finding_count, result.duration_ms) == (1, 0, 10)
 
 
-@pytest.mark.parametrize("engine", [Engine.DOCKLE, Engine.DIVE])
-@pytest.mark.parametrize("native", [run(), None])
-def test_what_it_cannot_do_is_skipped_with_the_reason(engine: Engine, native: NativeRun | None) -> None:
-    [result] = engine_results([engine], native)
+def test_checks_and_secrets_stand_in_for_dockle() -> None:
+    [result] = engine_results([Engine.DOCKLE], run())
+
+    assert (result.status, result.provider, result.finding_count) == (EngineRunStatus.COMPLETE, PROVIDER, 0)
+    assert result.message == (
+        "dockle is not installed; the native provider answered: 1 of 2 checks failed, secrets found: 1"
+    )
+    assert result.output is not None
+    document = orjson.loads(result.output)
+    assert (document["provider"], len(document["checks"])) == (PROVIDER, 2)
+    assert document["secrets"][0]["masked"] == "ghp_********wxyz"
+
+
+def test_wasted_space_stands_in_for_dive() -> None:
+    [result] = engine_results([Engine.DIVE], run())
+
+    assert (result.status, result.provider) == (EngineRunStatus.COMPLETE, PROVIDER)
+    assert result.message == (
+        "dive is not installed; the native provider answered: efficiency 99.9 %, 1 of 10000 bytes wasted"
+    )
+    assert result.output is not None
+    assert orjson.loads(result.output)["wasted_files"] == [{"path": "a", "count": 2, "bytes": 1}]
+
+
+@pytest.mark.parametrize("engine", list(Engine))
+def test_switched_off_it_is_skipped_with_the_reason(engine: Engine) -> None:
+    [result] = engine_results([engine], None)
 
     assert (result.status, result.provider) == (EngineRunStatus.SKIPPED, None)
-    assert result.message == f"{engine} is not installed, and the native provider has no such checks yet"
+    assert str(result.message).endswith("and the native provider is switched off (HARBORGUARD_NATIVE_FALLBACK)")
 
 
 def test_no_data_is_skipped_and_never_clean() -> None:

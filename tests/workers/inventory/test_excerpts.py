@@ -14,12 +14,13 @@ from tests.factories import images
 from tests.factories.executables import auditable, elf, go_inline
 from tests.factories.images import File, Hardlink, Symlink, Whiteout
 from tests.factories.jars import jar, pom
+from workers.examination import Questions
 from workers.inventory import excerpts
 from workers.inventory.excerpts import take_excerpt
 from workers.inventory.inventory import take_inventory, wanted
 from workers.oci.layers import merge_layers
 from workers.oci.limits import MIB, ImageLimits
-from workers.reading import inventory_image
+from workers.reading import examine_image
 from workers.sandbox import SandboxLimits
 
 
@@ -167,7 +168,7 @@ async def test_a_large_program_takes_little_memory(tmp_path: Path) -> None:
     layer = images.layer({"usr/bin/trivy": File(trivy, mode=0o755)}, compression="none")
     layout = images.write_layout(tmp_path, images.image(layer))
     sandbox = SandboxLimits(memory_bytes=100 * MIB, wall_seconds=60)
-    taken = await inventory_image(layout, limits=ImageLimits(), sandbox=sandbox)
+    taken = (await examine_image(layout, Questions(), limits=ImageLimits(), sandbox=sandbox)).inventory
     names = {package.name for package in taken.packages}
     assert {"stdlib", "github.com/aquasecurity/trivy", "golang.org/x/net"} <= names
     assert len(names) > 300

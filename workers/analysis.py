@@ -9,13 +9,16 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from schema.dependencies.records import Inventory
 from schema.scans.failures import FailureCode, ScanFailure
 from workers.oci.limits import ImageLimits
+
+if TYPE_CHECKING:
+    from workers.engines.report import EngineReport
 
 FAILED = 3  # exit code: the answer is a Failure
 
@@ -35,14 +38,18 @@ class Unpacked:
     names: tuple[str, ...]
 
 
-def answer(request: Mapping[str, Any]) -> Inventory | Unpacked:
-    """What is asked for under "inventory" or "unpack". Raises ScanFailure."""
+def answer(request: Mapping[str, Any]) -> Inventory | Unpacked | EngineReport:
+    """What is asked for under "inventory", "unpack" or "report". Raises ScanFailure."""
     limits = ImageLimits(**request["limits"])
     if "inventory" in request:
         from workers.inventory.inventory import take_inventory, wanted  # noqa: PLC0415 -- a request needs one of the two
         from workers.oci.layers import merge_layers  # noqa: PLC0415
 
         return take_inventory(merge_layers(Path(request["inventory"]["layout"]), wanted=wanted, limits=limits))
+    if "report" in request:
+        from workers.engines.reading import read_output  # noqa: PLC0415
+
+        return read_output(request["report"])
     from workers.oci.archives import open_source  # noqa: PLC0415
 
     asked = request["unpack"]
@@ -58,13 +65,14 @@ def answer(request: Mapping[str, Any]) -> Inventory | Unpacked:
 
 def main() -> int:
     """Whatever an image can cause is an answer; only a defect of ours is a traceback, on standard error."""
+    request = orjson.loads(sys.stdin.buffer.read())
     try:
-        document: object = answer(orjson.loads(sys.stdin.buffer.read()))
+        document: object = answer(request)
         data, code = orjson.dumps(document), 0
     except ScanFailure as failure:
         data, code = orjson.dumps(Failure(code=failure.code, message=failure.message)), FAILED
     except MemoryError:
-        message = "Reading the image takes more memory than is allowed"
+        message = f"Reading {'it' if 'report' in request else 'the image'} takes more memory than is allowed"
         data, code = orjson.dumps(Failure(code=FailureCode.LIMIT_EXCEEDED, message=message)), FAILED
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()

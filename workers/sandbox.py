@@ -43,6 +43,7 @@ class SandboxLimits:
     cpu_seconds: int | None = None  # of each process; None: what all processors give in `wall_seconds`
     file_bytes: int = 32 * GIB  # the largest file it may write
     open_files: int = 1024
+    processes: int | None = None  # of its user, those outside included; root has no such limit
     stdout_bytes: int = 256 * MIB
     stderr_bytes: int = 16 * MIB  # read; the last 64 KiB are kept
 
@@ -139,6 +140,8 @@ def _confined(argv: Sequence[str], limits: SandboxLimits, fence: Iterable[str]) 
         "NOFILE": limits.open_files,
         "CORE": 0,
     }
+    if limits.processes is not None:
+        resources["NPROC"] = limits.processes
     limited = [f"{name}={value}" for name, value in resources.items()]
     return [sys.executable, "-I", "-S", str(_CONFINE), str(os.getpid()), *limited, *fence, "--", *argv]
 

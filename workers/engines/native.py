@@ -6,8 +6,7 @@ says so. Where it cannot judge it says that, too: no advisory data is a skipped 
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
@@ -23,14 +22,6 @@ from schema.vulnerabilities.records import FindingRecord
 
 SOURCE = "native"
 PROVIDER = f"{SOURCE} {version('harborguard')}"
-TOOLS = {
-    Engine.TRIVY: "trivy",
-    Engine.GRYPE: "grype",
-    Engine.SYFT: "syft",
-    Engine.DOCKLE: "dockle",
-    Engine.OSV: "osv-scanner",
-    Engine.DIVE: "dive",
-}
 ANSWERED = (*PACKAGE_ENGINES, *VULNERABILITY_ENGINES)
 
 
@@ -55,13 +46,10 @@ class NativeRun:
     inventory_ms: int
     matching_ms: int
 
-
-def absence(engine: Engine) -> str:
-    """Why the engine's own tool did not answer."""
-    tool = TOOLS[engine]
-    if shutil.which(tool) is None:
-        return f"{tool} is not installed"
-    return f"{tool} is installed, but this version cannot run it yet"
+    @property
+    def judged(self) -> bool:
+        """Whether it could judge anything: no advisory data is no judgement."""
+        return bool(self.store) or not self.packages_by_ecosystem
 
 
 def answered_engines(requested: Iterable[Engine], *, fallback: bool) -> tuple[Engine, ...]:
@@ -69,38 +57,32 @@ def answered_engines(requested: Iterable[Engine], *, fallback: bool) -> tuple[En
     return tuple(engine for engine in requested if fallback and engine in ANSWERED)
 
 
-def skipped(engine: Engine, *, fallback: bool) -> EngineResult:
-    """A run nobody answers."""
+def skipped(engine: Engine, absence: str, *, fallback: bool) -> EngineResult:
+    """A run nobody answers. `absence` says why its tool does not: "trivy is not installed"."""
     why = (
         "and the native provider has no such checks yet"
         if engine not in ANSWERED
         else "and the native provider is switched off (HARBORGUARD_NATIVE_FALLBACK)"
     )
     assert engine not in ANSWERED or not fallback
-    return EngineResult(
-        engine=engine, status=EngineRunStatus.SKIPPED, provider=None, message=f"{absence(engine)}, {why}"
-    )
+    return EngineResult(engine=engine, status=EngineRunStatus.SKIPPED, provider=None, message=f"{absence}, {why}")
 
 
-def engine_results(requested: Sequence[Engine], run: NativeRun | None) -> tuple[EngineResult, ...]:
-    """How each requested engine ended. `run` is None when the native provider had nothing to answer."""
-    results = []
-    for engine in requested:
-        if run is None or engine not in ANSWERED:
-            results.append(skipped(engine, fallback=run is not None))
-        elif engine in PACKAGE_ENGINES:
-            results.append(_package_result(engine, run))
-        else:
-            results.append(_vulnerability_result(engine, run))
-    return tuple(results)
+def stand_in(engine: Engine, absence: str, run: NativeRun | None) -> EngineResult:
+    """How an engine ends whose tool does not answer. `run` is None when the native provider had nothing to answer."""
+    if run is None or engine not in ANSWERED:
+        return skipped(engine, absence, fallback=run is not None)
+    if engine in PACKAGE_ENGINES:
+        return _package_result(engine, absence, run)
+    return _vulnerability_result(engine, absence, run)
 
 
-def _package_result(engine: Engine, run: NativeRun) -> EngineResult:
+def _package_result(engine: Engine, absence: str, run: NativeRun) -> EngineResult:
     return EngineResult(
         engine=engine,
         status=EngineRunStatus.COMPLETE,
         provider=PROVIDER,
-        message=f"{absence(engine)}; the native provider answered",
+        message=f"{absence}; the native provider answered",
         package_count=len(run.inventory.packages),
         started_at=run.started_at,
         duration_ms=run.inventory_ms,
@@ -108,14 +90,14 @@ def _package_result(engine: Engine, run: NativeRun) -> EngineResult:
     )
 
 
-def _vulnerability_result(engine: Engine, run: NativeRun) -> EngineResult:
-    if not run.store and run.packages_by_ecosystem:
+def _vulnerability_result(engine: Engine, absence: str, run: NativeRun) -> EngineResult:
+    if not run.judged:
         return EngineResult(
             engine=engine,
             status=EngineRunStatus.SKIPPED,
             provider=None,
             message=(
-                f"{absence(engine)}, and there is no advisory data for {', '.join(sorted(run.packages_by_ecosystem))}; "
+                f"{absence}, and there is no advisory data for {', '.join(sorted(run.packages_by_ecosystem))}; "
                 "import it with `harborguard advisories import`"
             ),
             coverage=coverage(run.packages_by_ecosystem, run.store),
@@ -124,7 +106,7 @@ def _vulnerability_result(engine: Engine, run: NativeRun) -> EngineResult:
         engine=engine,
         status=EngineRunStatus.COMPLETE,
         provider=PROVIDER,
-        message=f"{absence(engine)}; the native provider answered",
+        message=f"{absence}; the native provider answered",
         # The oldest data decides how far the whole answer can be trusted.
         database_date=min((data.date for data in run.store.values()), default=None),
         coverage=coverage(run.packages_by_ecosystem, run.store),

@@ -93,6 +93,8 @@ class EngineRuns:
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = {tool.engine: group.create_task(self._in_turn(tool, turn, len(wanted))) for tool in wanted}
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None  # whoever hears of progress may end the scan
         finally:
             if self._archive is not None:
                 self._archive.cancel()

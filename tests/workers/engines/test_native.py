@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from datetime import UTC, datetime
 
 import orjson
@@ -15,12 +14,12 @@ from workers.engines.native import (
     PROVIDER,
     EcosystemData,
     NativeRun,
-    absence,
     answered_engines,
     coverage,
-    engine_results,
+    stand_in,
 )
 
+ABSENT = "the tool is not installed"
 EARLIER, LATER = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
 
 
@@ -36,11 +35,6 @@ def run(*, store: dict[str, EcosystemData] | None = None, found: dict[str, int] 
     )
 
 
-@pytest.fixture(autouse=True)
-def no_tools(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "which", lambda _: None)
-
-
 def test_it_answers_for_packages_and_vulnerabilities_only() -> None:
     assert set(answered_engines(list(Engine), fallback=True)) == {
         Engine.SYFT,
@@ -53,7 +47,7 @@ def test_it_answers_for_packages_and_vulnerabilities_only() -> None:
 
 @pytest.mark.parametrize("engine", [Engine.TRIVY, Engine.GRYPE, Engine.OSV])
 def test_an_answer_never_claims_to_be_the_tool_s(engine: Engine) -> None:
-    [result] = engine_results([engine], run())
+    result = stand_in(engine, ABSENT, run())
 
     assert (result.status, result.provider) == (EngineRunStatus.COMPLETE, PROVIDER)
     assert result.message is not None
@@ -64,7 +58,7 @@ def test_an_answer_never_claims_to_be_the_tool_s(engine: Engine) -> None:
 
 
 def test_packages_come_without_findings() -> None:
-    [result] = engine_results([Engine.SYFT], run())
+    result = stand_in(Engine.SYFT, ABSENT, run())
 
     assert (result.package_count, result.finding_count, result.duration_ms) == (1, 0, 10)
 
@@ -72,14 +66,14 @@ def test_packages_come_without_findings() -> None:
 @pytest.mark.parametrize("engine", [Engine.DOCKLE, Engine.DIVE])
 @pytest.mark.parametrize("native", [run(), None])
 def test_what_it_cannot_do_is_skipped_with_the_reason(engine: Engine, native: NativeRun | None) -> None:
-    [result] = engine_results([engine], native)
+    result = stand_in(engine, ABSENT, native)
 
     assert (result.status, result.provider) == (EngineRunStatus.SKIPPED, None)
-    assert result.message == f"{engine} is not installed, and the native provider has no such checks yet"
+    assert result.message == f"{ABSENT}, and the native provider has no such checks yet"
 
 
 def test_no_data_is_skipped_and_never_clean() -> None:
-    [result] = engine_results([Engine.OSV], run(store={}))
+    result = stand_in(Engine.OSV, ABSENT, run(store={}))
 
     assert (result.status, result.provider, result.output) == (EngineRunStatus.SKIPPED, None, None)
     assert result.message is not None
@@ -92,7 +86,7 @@ def test_the_oldest_data_dates_the_answer() -> None:
         "npm": EcosystemData(advisories=1, date=EARLIER, sample=False),
     }
 
-    [result] = engine_results([Engine.OSV], run(store=store, found={"Debian:12": 1, "npm": 1}))
+    result = stand_in(Engine.OSV, ABSENT, run(store=store, found={"Debian:12": 1, "npm": 1}))
 
     assert result.database_date == EARLIER
 
@@ -108,18 +102,6 @@ def test_coverage_names_what_nobody_judged() -> None:
 def test_sample_data_is_called_that() -> None:
     store = {"Debian:12": EcosystemData(advisories=5, date=LATER, sample=True)}
 
-    [result] = engine_results([Engine.TRIVY], run(store=store))
+    result = stand_in(Engine.TRIVY, ABSENT, run(store=store))
 
     assert "sample" in f"{result.message} {result.coverage}"
-
-
-def test_results_keep_the_order_of_the_request() -> None:
-    requested = [Engine.DIVE, Engine.TRIVY, Engine.SYFT]
-
-    assert [result.engine for result in engine_results(requested, run())] == requested
-
-
-def test_an_installed_tool_is_not_called_absent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
-
-    assert absence(Engine.OSV).startswith("osv-scanner is installed, but")

@@ -15,9 +15,7 @@ from schema.scans.models import Engine, EngineRunStatus
 from schema.scans.rules import VULNERABILITY_ENGINES
 from workers.engines.native import ANSWERED, SOURCE, NativeRun, stand_in
 from workers.engines.running import EngineAnswer
-from workers.engines.tools import Tool
-
-_NO_DATABASE = "has no vulnerability database"
+from workers.engines.tools import NO_DATABASE, Tool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,13 +33,8 @@ def stand_ins(tools: Mapping[Engine, Tool], *, fallback: bool) -> tuple[Engine, 
     return tuple(
         engine
         for engine, tool in tools.items()
-        if fallback and engine in ANSWERED and (tool.problem is not None or is_blind(tool))
+        if fallback and engine in ANSWERED and (tool.problem is not None or tool.is_blind)
     )
-
-
-def is_blind(tool: Tool) -> bool:
-    """A tool that runs, but not for vulnerabilities."""
-    return tool.problem is None and tool.engine in VULNERABILITY_ENGINES and tool.database_date is None
 
 
 def conclude(
@@ -107,11 +100,11 @@ def _result(tool: Tool, answer: EngineAnswer | None, native: NativeRun | None) -
         package_count=len(report.packages or ()),
         message=None if answer.output is not None else "What it printed is larger than what is kept",
     )
-    return _with_native_judgement(run, tool, native) if is_blind(tool) else run
+    return _with_native_judgement(run, tool, native) if tool.is_blind else run
 
 
 def _with_native_judgement(run: EngineResult, tool: Tool, native: NativeRun | None) -> EngineResult:
-    absence = f"{tool.name} {_NO_DATABASE}"
+    absence = f"{tool.name} {NO_DATABASE}"
     if native is None:
         return replace(run, finding_count=0, message=f"{absence}, so it judged no vulnerabilities")
     judgement = stand_in(tool.engine, absence, native)

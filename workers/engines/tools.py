@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from schema.scans.models import Engine
+from schema.scans.rules import VULNERABILITY_ENGINES
 from workers.engines.adapter import Adapter
 from workers.engines.catalog import ADAPTERS
 from workers.engines.documents import text
 from workers.sandbox import GIB, MIB, Fence, SandboxFailure, SandboxLimits, run
 
 OFF = "off"
+NO_DATABASE = "has no vulnerability database"
 _ASKING = SandboxLimits(memory_bytes=2 * GIB, wall_seconds=30, file_bytes=MIB, stdout_bytes=MIB, stderr_bytes=MIB)
 _VERSION = re.compile(r"\d+\.\d+[0-9A-Za-z.+-]{0,40}")
 
@@ -47,6 +49,11 @@ class Tool:
     def absence(self) -> str:
         """Why it does not answer: "trivy is not installed"."""
         return f"{self.name} {self.problem}"
+
+    @property
+    def is_blind(self) -> bool:
+        """It runs, but not for vulnerabilities."""
+        return self.problem is None and self.engine in VULNERABILITY_ENGINES and self.database_date is None
 
 
 class _Stamp(NamedTuple):
@@ -95,7 +102,7 @@ class Toolbox:
             elif adapter.database_date is not None:
                 date = adapter.database_date(self.databases)
                 if date is None and adapter.needs_database:
-                    problem = "has no vulnerability database"
+                    problem = NO_DATABASE
         return Tool(
             engine=adapter.engine, name=adapter.tool, path=path, version=version, database_date=date, problem=problem
         )

@@ -47,4 +47,4 @@ class Adapter:
     version: Sequence[str] = ("--version",)  # arguments that make it tell its version
     database_date: Callable[[Path], datetime | None] | None = None  # None: it needs no database
     needs_database: bool = False  # without its database it has nothing to say
-    secretive: Sequence[Sequence[str]] = ()  # members of its answer that hold the image's environment: not kept
+    withheld: Sequence[Sequence[str]] = ()  # members of its answer not kept: environments, paths of this machine

@@ -104,5 +104,5 @@ ADAPTER = Adapter(
     environment=_environment,
     database_date=_database_date,
     needs_database=True,
-    secretive=(("source", "target", "config"),),
+    withheld=(("source", "target", "config"), ("descriptor", "configuration"), ("descriptor", "db")),
 )

@@ -26,7 +26,7 @@ def read_output(asked: Mapping[str, Any]) -> EngineReport:
         report = adapter.read(document, _FACTS.validate_python(asked["facts"]))
     except EngineFailure as failure:
         raise ScanFailure(FailureCode.ENGINES_FAILED, failure.message) from None
-    Path(asked["evidence"]).write_bytes(orjson.dumps(without(document, adapter.secretive)))
+    Path(asked["evidence"]).write_bytes(orjson.dumps(without(document, adapter.withheld)))
     return report
 
 

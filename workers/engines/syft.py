@@ -118,5 +118,5 @@ ADAPTER = Adapter(
     arguments=_arguments,
     read=_read,
     environment=lambda _: {"SYFT_CHECK_FOR_APP_UPDATE": "false"},
-    secretive=(("source", "metadata", "config"),),
+    withheld=(("source", "metadata", "config"), ("descriptor", "configuration")),
 )

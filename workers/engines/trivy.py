@@ -277,5 +277,5 @@ ADAPTER = Adapter(
     environment=_environment,
     prepare=_prepare,
     database_date=_database_date,
-    secretive=(("Metadata", "ImageConfig"),),
+    withheld=(("Metadata", "ImageConfig"),),
 )

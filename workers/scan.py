@@ -80,7 +80,7 @@ class _Performance:
             if any(engine in VULNERABILITY_ENGINES for engine in answered):
                 native = await self._match(native)
         await self._advance(ScanPhase.INGESTING, "Storing results", progress=90)
-        conclusion = conclude(requested, tools, answers, native if answered else None)
+        conclusion = conclude(requested, tools, answers, native if self._runtime.native_fallback else None)
         await self._store(scan, image, conclusion, native, answers)
 
     async def _begin(self) -> Scan:
@@ -206,7 +206,7 @@ class _Performance:
                 completed=conclusion.judged,
                 uncovered=uncovered,
                 unread=inventory.unread if inventory and not by_tool else (),
-                packages=len(merged.packages),
+                packages=max(len(merged.packages), len(inventory.packages) if inventory else 0),
             ),
         )
         warnings = [

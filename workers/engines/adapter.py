@@ -42,6 +42,7 @@ class Adapter:
     read: Callable[[Object, ImageFacts], EngineReport]
     environment: Callable[[Call], Mapping[str, str]] = lambda _: {}
     prepare: Callable[[Call], None] = lambda _: None  # what has to lie in the directory before the run
+    notes: Callable[[Call], Sequence[str]] = lambda _: ()  # what this run cannot see, for the scan's log
     output: str | None = None  # name of the file it writes its answer to; None: it prints it
     exits: frozenset[int] = field(default_factory=lambda: frozenset({0}))  # codes that come with an answer
     version: Sequence[str] = ("--version",)  # arguments that make it tell its version

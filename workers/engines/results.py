@@ -2,6 +2,7 @@
 
 - A tool that is there answers for its engine; one that fails fails alone, and nobody stands in for it.
 - The native provider stands in where a tool is not there, and for the vulnerabilities of one that has no database.
+- Where tools judge packages and none lists them, the native provider's list is the scan's.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def conclude(
     by_native = native is not None and native.judged and any(each in VULNERABILITY_ENGINES for each in answered)
     return Conclusion(
         engines=tuple(_result(tools[engine], answers.get(engine), native) for engine in requested),
-        voices=(*_native_voice(answered, native), *_voices(requested, answers)),
+        voices=(*_native_voice(answered, native, unlisted=_is_unlisted(answers)), *_voices(requested, answers)),
         judged=by_tool or by_native,
         judged_by_tool=by_tool,
     )
@@ -59,8 +60,13 @@ def _judging(answers: Mapping[Engine, EngineAnswer]) -> Iterable[EngineAnswer]:
     return (answer for engine, answer in answers.items() if engine in VULNERABILITY_ENGINES)
 
 
-def _native_voice(answered: Sequence[Engine], native: NativeRun | None) -> Iterable[Voice]:
-    if native is not None and answered:
+def _is_unlisted(answers: Mapping[Engine, EngineAnswer]) -> bool:
+    reports = [answer.report for answer in answers.values() if answer.report is not None]
+    return any(each.findings is not None for each in reports) and all(each.packages is None for each in reports)
+
+
+def _native_voice(answered: Sequence[Engine], native: NativeRun | None, *, unlisted: bool) -> Iterable[Voice]:
+    if native is not None and (answered or unlisted):
         judged = tuple(engine for engine in answered if engine in VULNERABILITY_ENGINES)
         yield Voice(source=SOURCE, engines=judged, packages=native.inventory.packages, findings=native.findings)
 

@@ -162,6 +162,7 @@ class EngineRuns:
         report = await read_report(
             tool.engine, answer, self.facts, evidence=directory / _EVIDENCE, sandbox=self.analysis
         )
+        report = replace(report, warnings=(*adapter.notes(call), *report.warnings))
         if adapter.database_date is not None and not call.vulnerabilities:
             report = replace(report, findings=None)  # it was not asked for any
         return report, await asyncio.to_thread(_kept, directory / _EVIDENCE)

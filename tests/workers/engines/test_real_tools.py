@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+
 import orjson
 
 from schema.dependencies.records import PackageRecord, PackageType
@@ -102,3 +105,34 @@ async def test_kept_output_has_no_environment_and_no_path_of_this_machine(bench:
     trivy, syft = (orjson.loads(answers[engine].output or b"") for engine in (Engine.TRIVY, Engine.SYFT))
     assert "ImageConfig" not in trivy["Metadata"]
     assert "config" not in syft["source"]["metadata"]
+
+
+def make_empty_database(bench: Bench) -> None:
+    """A database without a flaw in it, from the store Trivy keeps its cache in: the same format (bbolt)."""
+    cache = bench.directory / "made"
+    subprocess.run(
+        [
+            *(REAL_TOOLS[Engine.TRIVY], "image", "--input", str(bench.image.layout), "--scanners", "secret"),
+            *("--cache-dir", str(cache), "--skip-db-update", "--skip-java-db-update", "--offline-scan", "--quiet"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    directory = bench.databases / "trivy" / "db"
+    directory.mkdir(parents=True)
+    shutil.copy(cache / "fanal" / "fanal.db", directory / "trivy.db")
+    times = dict.fromkeys(("NextUpdate", "UpdatedAt", "DownloadedAt"), "2026-05-01T00:00:00Z")
+    (directory / "metadata.json").write_bytes(orjson.dumps({"Version": 2, **times}))
+
+
+async def test_trivy_judges_by_the_operator_s_database_and_cannot_change_it(bench: Bench) -> None:
+    make_empty_database(bench)
+    before = {path: path.read_bytes() for path in bench.databases.rglob("*") if path.is_file()}
+
+    answer = (await bench.run({Engine.TRIVY: REAL_TOOLS[Engine.TRIVY]}))[Engine.TRIVY]
+
+    assert answer.report is not None, answer.failure
+    assert answer.report.findings == ()
+    assert str(answer.tool.database_date) == "2026-05-01 00:00:00+00:00"
+    assert answer.report.warnings == ("has no Java database, so it did not look at Java archives",)
+    assert {path: path.read_bytes() for path in bench.databases.rglob("*") if path.is_file()} == before

@@ -105,10 +105,11 @@ def check_as_text(check: Check) -> Text:
 
 async def examine(settings: Settings) -> Sequence[Check]:
     """Every check, whatever the others say."""
-    checks = [check_key(settings), check_space(settings), check_fence()]
+    tools = await look_for_tools(settings)
+    checks = [check_key(settings), check_space(settings), check_fence(tools)]
     checks += [check async for check in _check_database(settings)]
     checks += [check async for check in _check_redis(settings)]
-    checks += check_tools(await look_for_tools(settings), settings, now=utc_now())
+    checks += check_tools(tools, settings, now=utc_now())
     return checks
 
 
@@ -145,8 +146,11 @@ def _existing(path: Path) -> Path:
     return next(each for each in (path, *path.parents) if each.exists())
 
 
-def check_fence() -> Check:
+def check_fence(tools: Iterable[Tool]) -> Check:
+    """Matters only where a tool is run."""
     version = landlock_version(ctypes.CDLL(None).syscall) if sys.platform == "linux" else 0
+    if all(tool.problem for tool in tools):
+        return Check(subject="Fence", finding="no tool is run")
     if version >= FENCE_VERSION:
         return Check(subject="Fence", finding="tools are kept from the network, from our files and processes")
     lacking = "cannot fence tools in" if version < 1 else "can fence tools in only partly"

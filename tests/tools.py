@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import sysconfig
 from importlib.util import find_spec
 from pathlib import Path
 
+import pytest
+
 from schema.scans.models import Engine
+from workers.confine import landlock_version
 from workers.engines.tools import OFF
 
 
@@ -20,3 +24,7 @@ def _syft() -> Path:
 _SCRIPTS = Path(sysconfig.get_path("scripts"))
 REAL_TOOLS = {Engine.SYFT: str(_syft()), Engine.TRIVY: str(_SCRIPTS / "trivy"), Engine.DIVE: str(_SCRIPTS / "dive")}
 ONLY_REAL_TOOLS = {engine: REAL_TOOLS.get(engine, OFF) for engine in Engine}
+
+fenced = pytest.mark.skipif(
+    landlock_version(ctypes.CDLL(None).syscall) < 6, reason="a kernel without all of Landlock: Linux before 6.12"
+)

@@ -120,10 +120,13 @@ def _outside(path: str, hidden: list[str]) -> Iterator[str]:
     if not any(each.startswith(inside) for each in hidden):
         yield path
         return
-    with os.scandir(path) as entries:
-        for entry in entries:
-            if not entry.is_symlink():  # it may lead back to what is hidden; what it leads to stands somewhere itself
-                yield from _outside(entry.path, hidden)
+    try:
+        entries = list(os.scandir(path))
+    except PermissionError:
+        return  # what cannot be listed stays shut
+    for entry in entries:
+        if not entry.is_symlink():  # it may lead back to what is hidden; what it leads to stands somewhere itself
+            yield from _outside(entry.path, hidden)
 
 
 def _allow(call: _SystemCall, ruleset: int, path: str, access: int) -> None:

@@ -117,7 +117,8 @@ def test_too_little_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize(("version", "fine"), [(7, True), (6, True), (3, False), (-1, False)])
 def test_a_kernel_that_cannot_fence(version: int, fine: bool, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: FBT001
     monkeypatch.setattr(diagnosis, "landlock_version", lambda _: version)
-    assert (diagnosis.check_fence().advice is None) == fine
+    assert (diagnosis.check_fence([tool()]).advice is None) == fine
+    assert diagnosis.check_fence([tool(problem="is not installed")]).advice is None
 
 
 @pytest.mark.parametrize(("seconds", "words", "fine"), [(1, "ahead of", True), (-9, "behind", False)])

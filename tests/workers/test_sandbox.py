@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import json
 import os
 import signal
@@ -14,8 +13,8 @@ from pathlib import Path
 import pytest
 import uvloop
 
+from tests.tools import fenced
 from workers import confine
-from workers.confine import landlock_version
 from workers.sandbox import MIB, Completed, Fence, SandboxFailure, SandboxFailureKind, SandboxLimits, run
 
 LIMITS = SandboxLimits(memory_bytes=256 * MIB, wall_seconds=30)
@@ -284,9 +283,6 @@ async def test_a_flood_into_a_file_ends_the_program_and_the_file(tmp_path: Path)
     assert (tmp_path / "out").stat().st_size <= MIB
 
 
-fenced = pytest.mark.skipif(landlock_version(ctypes.CDLL(None).syscall) < 6, reason="a kernel without all of Landlock")
-
-
 async def fenced_in(code: str, cwd: Path, *arguments: str, fence: Fence = Fence()) -> str:  # noqa: B008 -- frozen
     done = await run([sys.executable, "-c", code, *arguments], limits=LIMITS, cwd=cwd, fence=fence)
     return f"{done.stdout.decode()}{done.stderr}"
@@ -365,3 +361,18 @@ for path in sys.argv[1:]:
     paths = [str(path) for path in (data / "master.key", shown / "layer", tmp_path / "elsewhere")]
     said = await fenced_in(code, work, *paths, fence=Fence(hidden=(data,), shown=(shown,)))
     assert said.split() == ["refused", "layer", "public"], said
+
+
+def test_what_is_hidden_is_left_out_of_its_siblings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a/b/hidden", "a/b/seen", "a/seen", "seen"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "a" / "link").symlink_to(tmp_path / "a" / "b")
+    hidden = [str(tmp_path / "a" / "b" / "hidden")]
+    seen = {str(Path(path).relative_to(tmp_path)) for path in confine._outside(str(tmp_path), hidden)}
+    assert seen == {"a/b/seen", "a/seen", "seen"}
+
+    def refuse(path: str) -> list[os.DirEntry[str]]:
+        raise PermissionError(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert list(confine._outside(str(tmp_path), hidden)) == []

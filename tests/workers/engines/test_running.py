@@ -14,7 +14,7 @@ from schema.scans.models import Engine, EngineRunStatus
 from tests.processes import is_alive, until
 from tests.simulators import tools
 from tests.simulators.tools import write_tool
-from tests.tools import REAL_TOOLS
+from tests.tools import REAL_TOOLS, fenced
 from tests.workers.engines.conftest import Bench
 from workers.engines.adapter import Call
 from workers.engines.catalog import ADAPTERS
@@ -89,6 +89,7 @@ async def test_one_fails_and_the_others_answer(bench: Bench) -> None:
     assert answers[Engine.DIVE].report is not None
 
 
+@fenced
 async def test_a_tool_knows_nothing_of_us(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HARBORGUARD_MASTER_KEY", "HTTPS_PROXY", "AWS_SECRET_ACCESS_KEY", "DOCKER_CONFIG", "PYTHONPATH"):
         monkeypatch.setenv(name, "CANARY")
@@ -112,6 +113,7 @@ async def test_a_tool_knows_nothing_of_us(bench: Bench, monkeypatch: pytest.Monk
     assert said["seen"] == [], "the environment of no other process"
 
 
+@fenced
 async def test_a_tool_cannot_touch_the_image_or_itself(bench: Bench) -> None:
     answer = await simulated(bench, tools.ESCAPE)
     assert answer.output is not None, answer.failure

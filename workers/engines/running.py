@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
+import structlog
+
 from schema.scans.failures import ScanFailure
 from schema.scans.models import Engine, EngineRunStatus
 from workers.engines.adapter import Adapter, Call, ImageForm
@@ -28,6 +30,7 @@ from workers.oci.limits import Budget, ImageLimits
 from workers.reading import read_report
 from workers.sandbox import GIB, MIB, Completed, Fence, SandboxFailure, SandboxLimits, run
 
+log = structlog.get_logger(__name__)
 KEPT_OUTPUT = 32 * MIB  # what is kept of one engine's output as evidence, before it is compressed
 _IMAGE = "image"  # as tools know it: no path of this machine gets into their output
 _PRINTED = "printed.json"
@@ -131,6 +134,9 @@ class EngineRuns:
             failure = f"could not be given the image: {error.message}"
         except OSError as error:
             failure = f"could not be run: {error.strerror}"
+        except RuntimeError:  # a defect of ours, brought out by its report, is no reason to lose what others found
+            log.exception("engine.report_unread", engine=tool.engine)
+            failure = "gave a report that cannot be read; the server's log has the details"
         finally:
             await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
         return EngineAnswer(

@@ -82,6 +82,14 @@ async def test_a_report_that_takes_too_much_memory_to_read(bench: Bench) -> None
     assert "a report that cannot be read" in answer.failure
 
 
+async def test_a_defect_of_ours_costs_one_engine(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def break_down(*_: object, **__: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("workers.engines.running.read_report", break_down)
+    assert "the server's log has the details" in str((await simulated(bench, tools.EMPTY)).failure)
+
+
 async def test_one_fails_and_the_others_answer(bench: Bench) -> None:
     bad = write_tool(bench.directory / "bin", "trivy", tools.REFUSE)
     answers = await bench.run({Engine.TRIVY: bad, Engine.DIVE: REAL_TOOLS[Engine.DIVE]})

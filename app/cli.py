@@ -221,6 +221,30 @@ def scan(
         raise typer.Exit(1)
 
 
+@cli.command(epilog="Examples: `harborguard engines` · `HARBORGUARD_ENGINE_TRIVY=off harborguard engines --json`")
+def engines(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False) -> None:
+    """Show which tools are found, in which version, how old their databases are, and who answers for each engine."""
+    from app import diagnosis  # noqa: PLC0415
+
+    tools = run(diagnosis.look_for_tools(settings_or_exit()))
+    if as_json:
+        sys.stdout.write(diagnosis.tools_as_json(tools))
+    else:
+        out.print(diagnosis.tools_as_table(tools))
+
+
+@cli.command(epilog="Example: `harborguard doctor || echo 'something needs attention'`")
+def doctor() -> None:
+    """Check what HarborGuard needs, change nothing, and say what to do about each problem. Exit 1 if there is one."""
+    from app import diagnosis  # noqa: PLC0415
+
+    checks = run(diagnosis.examine(settings_or_exit()))
+    for check in checks:
+        out.print(diagnosis.check_as_text(check), highlight=False)
+    if any(check.advice for check in checks):
+        raise typer.Exit(1)
+
+
 @cli.command()
 def demo(
     directory: Annotated[Path, typer.Option(help="Where the demo keeps its files.")] = Path("var/demo"),

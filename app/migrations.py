@@ -6,6 +6,8 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from schema.kernel.database import Database
@@ -39,6 +41,18 @@ async def upgrade(database: Database, revision: str = "head") -> None:
 async def downgrade(database: Database, revision: str) -> None:
     async with database.writer.begin() as connection:
         await connection.run_sync(lambda sync: command.downgrade(_locked(sync), revision))
+
+
+async def revisions(database: Database) -> tuple[str | None, str | None]:
+    """(that of the database, that of this version); None for a database that was never migrated. Changes nothing."""
+    async with database.read() as session:
+        connection = await session.connection()
+        return await connection.run_sync(
+            lambda sync: (
+                MigrationContext.configure(sync).get_current_revision(),
+                ScriptDirectory.from_config(_config(sync)).get_current_head(),
+            )
+        )
 
 
 async def write_revision(database: Database, message: str) -> None:

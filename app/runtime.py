@@ -20,6 +20,9 @@ from schema.kernel.context import Limits, Services
 from schema.kernel.database import Database
 from schema.kernel.outbox import OutboxRelay
 from schema.kernel.secrets import SessionSigner, TokenMint
+from schema.scans.models import Engine
+from workers.engines.running import EngineLimits
+from workers.engines.tools import Toolbox, default_databases
 from workers.oci.limits import ImageLimits
 from workers.runtime import WorkerLimits, WorkerRuntime
 from workers.sandbox import SandboxLimits
@@ -80,7 +83,17 @@ async def worker_runtime(settings: Settings, services: Services) -> AsyncIterato
             work_dir=settings.scratch,
             owner=f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(4)}",
             native_fallback=settings.native_fallback,
+            toolbox=toolbox(settings),
         )
+
+
+def toolbox(settings: Settings) -> Toolbox:
+    """The tools behind the engines. None of them may read what is in our directories."""
+    return Toolbox(
+        places={engine: getattr(settings, f"engine_{engine}") for engine in Engine},
+        databases=(settings.engine_databases or default_databases()).absolute(),
+        hidden=(settings.data_dir.absolute(), settings.scratch),
+    )
 
 
 @asynccontextmanager
@@ -103,5 +116,10 @@ def worker_limits(settings: Settings) -> WorkerLimits:
         image=ImageLimits(total_bytes=settings.image_unpacked_bytes),
         analysis=SandboxLimits(
             memory_bytes=settings.analysis_memory_bytes, wall_seconds=settings.analysis_timeout_seconds
+        ),
+        engines=EngineLimits(
+            concurrency=settings.engine_concurrency,
+            seconds=settings.engine_timeout_seconds,
+            memory_bytes=settings.engine_memory_bytes,
         ),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import (
@@ -34,6 +34,12 @@ class LogLevel(StrEnum):
     INFO = "info"
     WARNING = "warning"
     ERROR = "error"
+
+
+def _tool(name: str) -> Any:
+    return Field(
+        default="", description=f"{name}'s program: a path, or `off`. Default: the one on PATH, if there is one."
+    )
 
 
 class Settings(BaseSettings):
@@ -92,6 +98,20 @@ class Settings(BaseSettings):
         description="Whether the native provider answers for requested engines whose tool is not installed. "
         "Off: such an engine is SKIPPED with the reason.",
     )
+    engine_trivy: str = _tool("Trivy")
+    engine_grype: str = _tool("Grype")
+    engine_syft: str = _tool("Syft")
+    engine_dockle: str = _tool("Dockle")
+    engine_osv: str = _tool("OSV-Scanner")
+    engine_dive: str = _tool("Dive")
+    engine_databases: Path | None = Field(
+        default=None,
+        description="Directory with the tools' own databases: `trivy/db`, `grype/db`, `osv-scanner`. "
+        "Default: the cache directory of the user the service runs as (`~/.cache`).",
+    )
+    engine_concurrency: int = Field(default=2, ge=1, le=6, description="Tools at a time, for one scan.")
+    engine_timeout_seconds: int = Field(default=600, ge=5, description="Time for one run of a tool, in seconds.")
+    engine_memory_bytes: int = Field(default=2 * GIB, ge=256 * MIB, description="Memory of one tool, in bytes.")
     outgoing_allowed_networks: Annotated[tuple[Network, ...], NoDecode] = Field(
         default=(),
         description="Private networks tenants may make the service connect to (registries), comma-separated. "

@@ -35,13 +35,20 @@ class Unpacked:
 
 
 def answer(request: Mapping[str, Any]) -> object:
-    """What is asked for under "examine" (an Examination) or "unpack" (an Unpacked). Raises ScanFailure."""
+    """What is asked for under "examine" (an Examination), "unpack" (an Unpacked) or "report" (an EngineReport).
+
+    Raises ScanFailure.
+    """
     limits = ImageLimits(**request["limits"])
     if "examine" in request:
-        from workers.examination import Questions, examine  # noqa: PLC0415 -- a request needs one of the two
+        from workers.examination import Questions, examine  # noqa: PLC0415 -- a request needs one of these
 
         asked = request["examine"]
         return examine(Path(asked["layout"]), Questions(**asked["questions"]), limits)
+    if "report" in request:
+        from workers.engines.reading import read_output  # noqa: PLC0415
+
+        return read_output(request["report"])
     from workers.oci.archives import open_source  # noqa: PLC0415
 
     asked = request["unpack"]
@@ -57,13 +64,14 @@ def answer(request: Mapping[str, Any]) -> object:
 
 def main() -> int:
     """Whatever an image can cause is an answer; only a defect of ours is a traceback, on standard error."""
+    request = orjson.loads(sys.stdin.buffer.read())
     try:
-        document: object = answer(orjson.loads(sys.stdin.buffer.read()))
+        document: object = answer(request)
         data, code = orjson.dumps(document), 0
     except ScanFailure as failure:
         data, code = orjson.dumps(Failure(code=failure.code, message=failure.message)), FAILED
     except MemoryError:
-        message = "Reading the image takes more memory than is allowed"
+        message = f"Reading {'it' if 'report' in request else 'the image'} takes more memory than is allowed"
         data, code = orjson.dumps(Failure(code=FailureCode.LIMIT_EXCEEDED, message=message)), FAILED
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()

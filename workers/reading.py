@@ -18,15 +18,19 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from schema.scans.failures import FailureCode, ScanFailure
+from schema.scans.models import Engine
 from workers.analysis import FAILED, Failure, Unpacked
+from workers.engines.documents import EngineFailure
+from workers.engines.report import EngineReport, ImageFacts
 from workers.examination import Examination, Questions
 from workers.oci.layout import Image, read_image
 from workers.oci.limits import ImageLimits
-from workers.sandbox import SandboxFailure, SandboxLimits, run
+from workers.sandbox import Fence, SandboxFailure, SandboxLimits, run
 
 T = TypeVar("T")
 _EXAMINATION = TypeAdapter(Examination)
 _UNPACKED = TypeAdapter(Unpacked)
+_REPORT = TypeAdapter(EngineReport)
 _FAILURE = TypeAdapter(Failure)
 # -P: no module is looked for in the scratch directory. -S: what `site` would do is in the path we hand over.
 _COMMAND = (sys.executable, "-P", "-S", "-m", "workers.analysis")
@@ -67,8 +71,37 @@ async def unpack_archive(
     return replace(await asyncio.to_thread(read_image, destination, limits), names=unpacked.names)
 
 
+async def read_report(
+    engine: Engine, output: Path, facts: ImageFacts, *, evidence: Path, sandbox: SandboxLimits
+) -> EngineReport:
+    """What an engine said, from the file with its output. `evidence` is a new file beside it: the same without what could
+    be a secret of the image. Raises EngineFailure, also for output that takes too long or too much memory to read.
+    """
+    asked = {
+        "engine": engine,
+        "output": _absolute(output),
+        "evidence": _absolute(evidence),
+        "facts": asdict(facts),
+    }
+    try:
+        return await _ask(
+            {"report": asked}, _REPORT, ImageLimits(), sandbox, cwd=evidence.parent, fence=Fence(), subject="it"
+        )
+    except ScanFailure as failure:
+        if failure.code is FailureCode.LIMIT_EXCEEDED:
+            raise EngineFailure(f"gave a report that cannot be read. {failure.message}") from None
+        raise EngineFailure(failure.message) from None
+
+
 async def _ask(
-    request: Mapping[str, Any], expected: TypeAdapter[T], limits: ImageLimits, sandbox: SandboxLimits, *, cwd: Path
+    request: Mapping[str, Any],
+    expected: TypeAdapter[T],
+    limits: ImageLimits,
+    sandbox: SandboxLimits,
+    *,
+    cwd: Path,
+    fence: Fence | None = None,
+    subject: str = "the image",
 ) -> T:
     """RuntimeError for a defect of ours, with the child's last words."""
     try:
@@ -78,23 +111,24 @@ async def _ask(
             cwd=cwd,
             env=_environment(),
             stdin=orjson.dumps({**request, "limits": asdict(limits)}),
+            fence=fence,
         )
     except SandboxFailure as failure:
-        raise ScanFailure(FailureCode.LIMIT_EXCEEDED, f"Reading the image was {failure.message}") from None
+        raise ScanFailure(FailureCode.LIMIT_EXCEEDED, f"Reading {subject} was {failure.message}") from None
     code = completed.exit_code
     if code < 0:
         # Native code has no other answer to an allocation that fails.
-        reason = f"Reading the image was ended by signal {-code}, most likely for want of memory"
+        reason = f"Reading {subject} was ended by signal {-code}, most likely for want of memory"
         raise ScanFailure(FailureCode.LIMIT_EXCEEDED, reason)
     if code not in {0, FAILED}:
-        raise RuntimeError(f"Reading the image ended with exit code {code}: {completed.stderr[-_STDERR:]}")
+        raise RuntimeError(f"Reading {subject} ended with exit code {code}: {completed.stderr[-_STDERR:]}")
     try:
         if code == FAILED:
             failed = _FAILURE.validate_json(completed.stdout)
             raise ScanFailure(failed.code, failed.message)
         return await asyncio.to_thread(expected.validate_json, completed.stdout)
     except ValidationError as error:
-        raise RuntimeError(f"Reading the image gave an answer that is none: {error.errors()[:3]}") from None
+        raise RuntimeError(f"Reading {subject} gave an answer that is none: {error.errors()[:3]}") from None
 
 
 def _absolute(path: Path) -> str:

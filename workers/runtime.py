@@ -7,6 +7,8 @@ from pathlib import Path
 
 from schema.kernel.context import Services
 from schema.kernel.ports import OutgoingHttp
+from workers.engines.running import EngineLimits
+from workers.engines.tools import Toolbox
 from workers.oci.limits import ImageLimits
 from workers.sandbox import SandboxLimits
 
@@ -22,6 +24,7 @@ class WorkerLimits:
     scan_seconds: float  # a whole scan
     image: ImageLimits
     analysis: SandboxLimits  # the child process that reads the image
+    engines: EngineLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,3 +37,4 @@ class WorkerRuntime:
     work_dir: Path
     owner: str
     native_fallback: bool
+    toolbox: Toolbox

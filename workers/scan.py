@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -24,24 +26,23 @@ from schema.jobs.repository import Lease
 from schema.scans import lifecycle
 from schema.scans.failures import FailureCode, ScanFailure
 from schema.scans.ingest import FetchedImage, ScanResults, distinct, ingest
-from schema.scans.models import Engine, EngineRunStatus, Scan, ScanPhase, SourceKind
+from schema.scans.merging import merge
+from schema.scans.models import Engine, Scan, ScanPhase, SourceKind
 from schema.scans.repository import load_scan, write_log
-from schema.scans.rules import PACKAGE_ENGINES, VULNERABILITY_ENGINES, grade_reason
-from schema.vulnerabilities.records import FindingRecord
-from workers.engines.native import (
-    SOURCE,
-    EcosystemData,
-    NativeRun,
-    answered_engines,
-    engine_results,
-    questions,
-)
+from schema.scans.rules import VULNERABILITY_ENGINES, grade_reason
+from workers.engines.native import EcosystemData, NativeRun, questions
+from workers.engines.report import ImageFacts
+from workers.engines.results import Conclusion, conclude, stand_ins
+from workers.engines.running import EngineAnswer, EngineEvent, EngineRuns
+from workers.engines.tools import Tool
 from workers.fetching import fetch_image
 from workers.leases import CancelRequestedError, LeaseLostError
 from workers.oci.layout import Image
 from workers.reading import examine_image
 from workers.runtime import WorkerRuntime
 from workers.secrets.search import redact_summary
+
+_TOOLS_START, _TOOLS_END = 40, 70  # of a scan's progress
 
 
 async def perform_scan(lease: Lease, runtime: WorkerRuntime, scratch: Path) -> None:
@@ -69,10 +70,20 @@ class _Performance:
         scan = await self._begin()
         image = await fetch_image(scan, self._runtime, self._scratch / "image")
         requested = [Engine(name) for name in scan.scanners]
-        answered = answered_engines(requested, fallback=self._runtime.native_fallback)
-        run = await self._run_native(scan, image, answered) if answered else None
+        tools = await self._runtime.toolbox.look(requested)
+        answered = stand_ins(tools, fallback=self._runtime.native_fallback)
+        present = [tool for tool in tools.values() if tool.problem is None]
+        native: NativeRun | None = None
+        answers: Mapping[Engine, EngineAnswer] = {}
+        if present or answered:
+            # First, because it verifies every layer and holds it to our limits, before a tool unpacks it to its own.
+            native = await self._examine(scan, image, answered)
+            answers = await self._run_tools(image, native.inventory, present)
+            if any(engine in VULNERABILITY_ENGINES for engine in answered):
+                native = await self._match(native)
         await self._advance(ScanPhase.INGESTING, "Storing results", progress=90)
-        await self._store(scan, image, requested, answered, run)
+        conclusion = conclude(requested, tools, answers, native if self._runtime.native_fallback else None)
+        await self._store(scan, image, conclusion, native, answers)
 
     async def _begin(self) -> Scan:
         lease, now = self._lease, self._services.clock()
@@ -100,7 +111,7 @@ class _Performance:
             )
         await self._services.signals.send(lease.subject_id)
 
-    async def _run_native(self, scan: Scan, image: Image, answered: tuple[Engine, ...]) -> NativeRun:
+    async def _examine(self, scan: Scan, image: Image, answered: Sequence[Engine]) -> NativeRun:
         await self._advance(ScanPhase.INVENTORY, f"Fetched {image.digest} ({image.platform})", progress=40)
         started_at, clock = self._services.clock(), time.monotonic()
         # An archive has no tag of a registry: what it was filed under is a name we gave it.
@@ -112,31 +123,52 @@ class _Performance:
             sandbox=self._runtime.limits.analysis,
         )
         inventory = examination.inventory
-        inventoried = time.monotonic()
         # What a distribution's package brought is judged as that package, so it asks for no data of its own.
         judged = (package for package in inventory.packages if package.owner is None)
-        found = Counter(package.ecosystem or UNKNOWN_DISTRIBUTION for package in judged)
-        store: dict[str, EcosystemData] = {}
-        findings: tuple[FindingRecord, ...] = ()
-        if any(engine in VULNERABILITY_ENGINES for engine in answered):
-            message = f"Found {len(inventory.packages)} packages in {len(inventory.layers)} layers"
-            await self._advance(ScanPhase.MATCHING, message, progress=70)
-            store, findings = await self._match(inventory, found)
         return NativeRun(
             inventory=inventory,
-            findings=findings,
-            packages_by_ecosystem=found,
-            store=store,
+            findings=(),
+            packages_by_ecosystem=Counter(package.ecosystem or UNKNOWN_DISTRIBUTION for package in judged),
+            store={},
             started_at=started_at,
-            inventory_ms=int((inventoried - clock) * 1000),
-            matching_ms=int((time.monotonic() - inventoried) * 1000),
+            inventory_ms=int((time.monotonic() - clock) * 1000),
+            matching_ms=0,
             configuration=examination.configuration,
             efficiency=examination.efficiency,
         )
 
-    async def _match(
-        self, inventory: Inventory, found: Counter[str]
-    ) -> tuple[dict[str, EcosystemData], tuple[FindingRecord, ...]]:
+    async def _run_tools(
+        self, image: Image, inventory: Inventory, tools: Sequence[Tool]
+    ) -> Mapping[Engine, EngineAnswer]:
+        if not tools:
+            return {}
+        scratch = self._scratch / "engines"
+        scratch.mkdir()
+        writing = asyncio.Lock()  # two tools may have news at once, and log lines are numbered
+
+        async def tell(event: EngineEvent) -> None:
+            progress = _TOOLS_START + (_TOOLS_END - _TOOLS_START) * event.ended // event.total
+            async with writing:
+                await self._advance(ScanPhase.INVENTORY, event.message, progress=progress)
+
+        return await EngineRuns(
+            image=image,
+            facts=ImageFacts(
+                system=inventory.operating_system, diff_ids=tuple(layer.diff_id for layer in image.layers)
+            ),
+            toolbox=self._runtime.toolbox,
+            scratch=scratch,
+            limits=self._runtime.limits.engines,
+            image_limits=self._runtime.limits.image,
+            analysis=self._runtime.limits.analysis,
+            clock=self._services.clock,
+            progress=tell,
+        ).run(tools)
+
+    async def _match(self, run: NativeRun) -> NativeRun:
+        inventory, found, clock = run.inventory, run.packages_by_ecosystem, time.monotonic()
+        message = f"Found {len(inventory.packages)} packages in {len(inventory.layers)} layers"
+        await self._advance(ScanPhase.MATCHING, message, progress=70)
         keys = {key for package in inventory.packages for key in lookup_keys(package)}
         async with self._services.database.read() as session:
             held = {row.ecosystem: row for row in await ecosystems(session)}
@@ -152,22 +184,27 @@ class _Performance:
                 )
         # Comparing versions is pure computation: off the event loop, so that requests and heartbeats go on.
         findings = await asyncio.to_thread(match_packages, inventory.packages, advisories)
-        return store, distinct(findings)
+        return replace(
+            run, findings=distinct(findings), store=store, matching_ms=int((time.monotonic() - clock) * 1000)
+        )
 
     async def _store(
         self,
         scan: Scan,
         image: Image,
-        requested: list[Engine],
-        answered: tuple[Engine, ...],
-        run: NativeRun | None,
+        conclusion: Conclusion,
+        native: NativeRun | None,
+        answers: Mapping[Engine, EngineAnswer],
     ) -> None:
-        judged = [engine for engine in answered if engine in VULNERABILITY_ENGINES]
-        listed = [engine for engine in answered if engine in PACKAGE_ENGINES]
+        # Comparing versions and joining names is computation, too.
+        merged = await asyncio.to_thread(merge, conclusion.voices)
+        inventory = native.inventory if native else None
+        by_tool = conclusion.judged_by_tool
         uncovered = (
-            {name: count for name, count in run.packages_by_ecosystem.items() if name not in run.store} if run else {}
+            {name: count for name, count in native.packages_by_ecosystem.items() if name not in native.store}
+            if native and not by_tool
+            else {}
         )
-        engines = engine_results(requested, run)
         results = ScanResults(
             image=FetchedImage(
                 digest=image.digest,
@@ -175,26 +212,33 @@ class _Performance:
                 size_bytes=image.size_bytes,
                 config=redact_summary(image.summary),
             ),
-            inventory=run.inventory if run else None,
-            engines=engines,
-            findings=run.findings if run else (),
-            finding_sources=(SOURCE,),
-            finding_engines=tuple(judged),
-            package_sources=(SOURCE,) if listed or judged else (),
+            inventory=inventory,
+            engines=conclusion.engines,
+            packages=merged.packages,
+            findings=merged.findings,
             grade_reason=grade_reason(
-                requested,
-                completed=any(each.engine in judged and each.status is EngineRunStatus.COMPLETE for each in engines),
+                [run.engine for run in conclusion.engines],
+                completed=conclusion.judged,
                 uncovered=uncovered,
-                unread=run.inventory.unread if run else (),
-                packages=len(run.inventory.packages) if run else 0,
+                unread=inventory.unread if inventory and not by_tool else (),
+                packages=max(len(merged.packages), len(inventory.packages) if inventory else 0),
             ),
         )
+        warnings = [
+            *(native.warnings if native else ()),
+            *(
+                f"{answer.tool.provider}: {warning}"
+                for answer in answers.values()
+                if answer.report is not None
+                for warning in answer.report.warnings
+            ),
+        ]
         now = self._services.clock()
         async with self._services.database.write() as session:
             # First, and in the same transaction: whoever finishes the job is the one who may store.
             if not await jobs.finish(session, self._lease, JobState.DONE, now=now):
                 raise LeaseLostError
-            for warning in run.warnings if run else ():
+            for warning in warnings:
                 await write_log(session, scan.organization_id, scan.id, warning, level="warning", now=now)
             await ingest(session, scan, results, now=now)
             await write_log(

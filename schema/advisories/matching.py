@@ -239,7 +239,7 @@ class _Line:
             entry=_Entry.compile(affected),
             names=names,
             cves=tuple(dict.fromkeys(filter(is_cve, names))),
-            flaw=min(names, key=_id_order),
+            flaw=min(names, key=id_order),
             pro=is_ubuntu_pro(affected.ecosystem),
         )
 
@@ -342,7 +342,7 @@ class _Matcher:
                 cleared.append(questions[0][0])
             else:
                 hits.append(hit)
-        return tuple(sorted(self._join(hits, cleared), key=lambda flaw: _id_order(flaw.statement.id))) if hits else ()
+        return tuple(sorted(self._join(hits, cleared), key=lambda flaw: id_order(flaw.statement.id))) if hits else ()
 
     def _questions(self, targets: tuple[_Target, ...]) -> Collection[Sequence[_Question]]:
         """What to ask about the package, by advisory."""
@@ -392,7 +392,7 @@ def _by_flaw(hits: Sequence[_Hit]) -> tuple[dict[str, list[_Hit]], dict[str, lis
     """
     covering = [hit for hit in hits if len(hit.line.cves) > 1]
     groups = _connected([hit for hit in hits if len(hit.line.cves) <= 1] if covering else hits)
-    own = {min((hit.line.flaw for hit in group), key=_id_order): group for group in groups}
+    own = {min((hit.line.flaw for hit in group), key=id_order): group for group in groups}
     bulletins: dict[str, list[_Hit]] = defaultdict(list)
     if covering:
         flaw_of = {name: flaw for flaw, group in own.items() for hit in group for name in hit.line.names}
@@ -416,7 +416,7 @@ def _connected(hits: Sequence[_Hit]) -> list[list[_Hit]]:
 
 
 @lru_cache(maxsize=65_536)
-def _id_order(name: str) -> tuple[int, int, int, str]:
+def id_order(name: str) -> tuple[int, int, int, str]:
     """CVE ids by year and number, then GHSA ids, then all others."""
     if number := cve_number(name):
         return (0, *number, name)
@@ -429,8 +429,8 @@ def _say(flaw: str, own: Sequence[_Hit], bulletins: Sequence[_Hit]) -> _Statemen
     score = choose_score(vectors)
     return _Statement(
         id=flaw,
-        aliases=tuple(sorted({name for hit in own for name in hit.line.names} - {flaw}, key=_id_order)),
-        advisory_ids=tuple(sorted({hit.line.record.id for hit in [*own, *bulletins]}, key=_id_order)),
+        aliases=tuple(sorted({name for hit in own for name in hit.line.names} - {flaw}, key=id_order)),
+        advisory_ids=tuple(sorted({hit.line.record.id for hit in [*own, *bulletins]}, key=id_order)),
         severity=_severity(deciding, score.severity if score else None),
         cvss_score=score.score if score else _score_without_vector(deciding),
         cvss_vectors=vectors,
@@ -460,7 +460,7 @@ def _ordered_vectors(lines: Iterable[_Line]) -> tuple[str, ...]:
 def _title(lines: Iterable[_Line]) -> str:
     """GitHub's summaries are written as titles; others are often the first sentence of a description."""
     titled = [line.record for line in lines if line.record.summary]
-    titled.sort(key=lambda record: (not record.id.startswith("GHSA-"), _id_order(record.id)))
+    titled.sort(key=lambda record: (not record.id.startswith("GHSA-"), id_order(record.id)))
     return titled[0].summary if titled else ""
 
 

@@ -20,6 +20,7 @@ from schema.kernel.tenancy import tenant
 from schema.kernel.upsert import insert_missing
 from schema.scans import repository
 from schema.scans.failures import FailureCode
+from schema.scans.merging import MergedFinding, MergedPackage
 from schema.scans.models import Engine, EngineRunStatus, Scan, ScanPhase, ScanStatus
 from schema.scans.rules import scan_outcome
 from schema.vulnerabilities import counts
@@ -63,12 +64,10 @@ class ScanResults:
     """Everything a scan learned, ready to be stored."""
 
     image: FetchedImage
-    inventory: Inventory | None
+    inventory: Inventory | None  # system and layers; packages are those of all providers
     engines: tuple[EngineResult, ...]
-    findings: tuple[FindingRecord, ...]
-    finding_sources: tuple[str, ...]  # providers behind the findings; one native run counts once
-    finding_engines: tuple[Engine, ...]  # requested engines those providers answered for
-    package_sources: tuple[str, ...]
+    packages: tuple[MergedPackage, ...]
+    findings: tuple[MergedFinding, ...]
     grade_reason: str | None  # why there is no grade; None: grade it
     warnings: tuple[str, ...] = field(default=())
 
@@ -91,7 +90,8 @@ async def ingest(session: AsyncSession, scan: Scan, results: ScanResults, *, now
     for run in results.engines:
         await _end_engine(session, scan, run)
     if results.inventory is not None:
-        await _store_inventory(session, scan, results.inventory, results.package_sources)
+        await _store_layers(session, scan, results.inventory)
+    await _store_packages(session, scan, results.packages)
     triage = await _store_findings(session, scan, results, now=now)
     await counts.refresh(session, organization_id, scan.image_id)
     await _end_scan(session, scan, results, triage, now=now)
@@ -125,10 +125,12 @@ def _batches(rows: Sequence[dict[str, Any]]) -> Iterable[Sequence[dict[str, Any]
         yield rows[start : start + BATCH]
 
 
-async def _store_inventory(session: AsyncSession, scan: Scan, inventory: Inventory, sources: tuple[str, ...]) -> None:
-    packages = [_package_row(scan, package, sources) for package in inventory.packages]
-    for batch in _batches(packages):
+async def _store_packages(session: AsyncSession, scan: Scan, packages: Iterable[MergedPackage]) -> None:
+    for batch in _batches([_package_row(scan, each.record, each.sources) for each in packages]):
         await session.execute(insert(Package), list(batch))
+
+
+async def _store_layers(session: AsyncSession, scan: Scan, inventory: Inventory) -> None:
     layers = [
         {
             "id": new_id(IdPrefix.LAYER),
@@ -148,7 +150,7 @@ async def _store_inventory(session: AsyncSession, scan: Scan, inventory: Invento
         await session.execute(insert(Layer), layers)
 
 
-def _package_row(scan: Scan, package: PackageRecord, sources: tuple[str, ...]) -> dict[str, Any]:
+def _package_row(scan: Scan, package: PackageRecord, sources: Sequence[str]) -> dict[str, Any]:
     return {
         "id": new_id(IdPrefix.PACKAGE),
         "organization_id": scan.organization_id,
@@ -189,9 +191,8 @@ async def _store_findings(
 ) -> dict[_Key, tuple[str, TriageStatus]]:
     """Files each finding under its vulnerability, new or known, and links it to the scan. Returns what is filed where."""
     # In one order for everybody: two scans of one image at once must wait for each other's rows, not for ever.
-    findings = {_key(finding): finding for finding in sorted(results.findings, key=_key)}
-    sources = list(results.finding_sources)
-    rows = [_vulnerability_row(scan, finding, sources, now=now) for finding in findings.values()]
+    findings = {_key(each.record): each for each in sorted(results.findings, key=lambda each: _key(each.record))}
+    rows = [_vulnerability_row(scan, finding, now=now) for finding in findings.values()]
     for batch in _batches(rows):
         await insert_missing(
             session,
@@ -200,22 +201,21 @@ async def _store_findings(
             unique=("organization_id", "image_id", "cve_id", "package_name", "package_version", "package_type"),
         )
     filed = await _filed_vulnerabilities(session, scan)
-    await _refresh_known(session, scan, findings, filed, sources, now=now)
-    engines = [engine.value for engine in results.finding_engines]
+    await _refresh_known(session, scan, findings, filed, now=now)
     links = [
         {
             "id": new_id(IdPrefix.FINDING),
             "organization_id": scan.organization_id,
             "scan_id": scan.id,
             "vulnerability_id": filed[key][0],
-            "severity": finding.severity,
-            "severity_key": severity_rank(finding.severity),
-            "sources": sources,
-            "agreement": len(sources),
-            "engines": engines,
-            "path": finding.package.path,
-            "layer_digest": finding.package.layer_digest,
-            "layer_index": finding.package.layer_index,
+            "severity": finding.record.severity,
+            "severity_key": severity_rank(finding.record.severity),
+            "sources": list(finding.sources),
+            "agreement": len(finding.sources),
+            "engines": [engine.value for engine in finding.engines],
+            "path": finding.record.package.path,
+            "layer_digest": finding.record.package.layer_digest,
+            "layer_index": finding.record.package.layer_index,
         }
         for key, finding in findings.items()
     ]
@@ -224,7 +224,8 @@ async def _store_findings(
     return {key: filed[key] for key in findings}
 
 
-def _vulnerability_row(scan: Scan, finding: FindingRecord, sources: list[str], *, now: datetime) -> dict[str, Any]:
+def _vulnerability_row(scan: Scan, merged: MergedFinding, *, now: datetime) -> dict[str, Any]:
+    finding = merged.record
     return {
         "id": new_id(IdPrefix.VULNERABILITY),
         "organization_id": scan.organization_id,
@@ -235,12 +236,13 @@ def _vulnerability_row(scan: Scan, finding: FindingRecord, sources: list[str], *
         "package_type": finding.package.type,
         "status": TriageStatus.OPEN,
         "detected_at": now,
-        **_statement(finding, sources, now=now),
+        **_statement(merged, now=now),
     }
 
 
-def _statement(finding: FindingRecord, sources: list[str], *, now: datetime) -> dict[str, Any]:
+def _statement(merged: MergedFinding, *, now: datetime) -> dict[str, Any]:
     """What the latest scan says of a vulnerability; the triage is not part of it."""
+    finding = merged.record
     return {
         "aliases": list(finding.aliases),
         "advisory_ids": list(finding.advisory_ids),
@@ -252,8 +254,8 @@ def _statement(finding: FindingRecord, sources: list[str], *, now: datetime) -> 
         "cvss_vectors": list(finding.cvss_vectors),
         "fixed_versions": list(finding.fixed_versions),
         "fixable": bool(finding.fixed_versions),
-        "sources": sources,
-        "agreement": len(sources),
+        "sources": list(merged.sources),
+        "agreement": len(merged.sources),
         "last_seen_at": now,
     }
 
@@ -276,9 +278,8 @@ async def _filed_vulnerabilities(session: AsyncSession, scan: Scan) -> dict[_Key
 async def _refresh_known(
     session: AsyncSession,
     scan: Scan,
-    findings: Mapping[_Key, FindingRecord],
+    findings: Mapping[_Key, MergedFinding],
     filed: Mapping[_Key, tuple[str, TriageStatus]],
-    sources: list[str],
     *,
     now: datetime,
 ) -> None:
@@ -287,7 +288,7 @@ async def _refresh_known(
     changes = [
         {
             "row": filed[key][0],
-            **{f"new_{name}": value for name, value in _statement(finding, sources, now=now).items()},
+            **{f"new_{name}": value for name, value in _statement(finding, now=now).items()},
         }
         for key, finding in findings.items()
     ]
@@ -346,7 +347,7 @@ async def _end_scan(
 ) -> None:
     status, partial = scan_outcome(run.status for run in results.engines)
     failed = status is ScanStatus.FAILED
-    findings = {_key(finding): finding for finding in results.findings}
+    findings = {_key(each.record): each.record for each in results.findings}
     numbers = verdict((findings[key] for key in filed), graded=not failed and results.grade_reason is None)
     started = scan.started_at or now
     reasons = "; ".join(f"{run.engine.value}: {run.message}" for run in results.engines if run.message)
@@ -360,7 +361,7 @@ async def _end_scan(
         partial=partial,
         digest=results.image.digest,
         platform=results.image.platform,
-        package_count=len(results.inventory.packages) if results.inventory else 0,
+        package_count=len(results.packages),
         failure_code=FailureCode.ENGINES_FAILED if failed else None,
         failure_reason=f"No engine produced a result ({reasons})"[:2000] if failed else None,
         grade_reason=None if failed else results.grade_reason,

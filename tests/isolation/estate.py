@@ -26,6 +26,7 @@ from schema.kernel.scalars import ByteStream
 from schema.registries.models import RegistryProvider
 from schema.registries.repository import add_registry
 from schema.scans.ingest import EngineResult, FetchedImage, ScanResults, ingest
+from schema.scans.merging import Voice, merge
 from schema.scans.models import Engine, EngineRunStatus
 from schema.scans.repository import load_scan
 from schema.scans.trigger import ScanRequest, queue_scan
@@ -129,6 +130,7 @@ async def _scanned(site: Site, principal: Principal, canary: str) -> dict[IdPref
         fixed_versions=("2.0",),
         title=f"{canary} flaw",
     )
+    merged = merge([Voice(source="native", packages=(package,), findings=(finding,))])
     results = ScanResults(
         image=FetchedImage(digest="sha256:" + "3" * 64, platform="linux/amd64", size_bytes=1, config={}),
         inventory=Inventory(operating_system=None, packages=(package,), layers=(layer,)),
@@ -140,10 +142,8 @@ async def _scanned(site: Site, principal: Principal, canary: str) -> dict[IdPref
                 output=f'"{canary}"'.encode(),
             ),
         ),
-        findings=(finding,),
-        finding_sources=("native",),
-        finding_engines=(),
-        package_sources=("native",),
+        packages=merged.packages,
+        findings=merged.findings,
         grade_reason=None,
     )
     async with site.database.write() as session:

@@ -38,6 +38,8 @@ from schema.scans.trigger import ScanRequest, cancel_scan, queue_scan
 from tests.factories.images import Image, image, layer, write_layout
 from tests.identity import MASTER_KEY
 from tests.processes import until
+from workers.engines.running import EngineLimits
+from workers.engines.tools import OFF, Toolbox
 from workers.oci.limits import ImageLimits
 from workers.runner import JobRunner
 from workers.runtime import WorkerLimits, WorkerRuntime
@@ -53,7 +55,10 @@ LIMITS = WorkerLimits(
     scan_seconds=300,
     image=ImageLimits(),
     analysis=SandboxLimits(wall_seconds=120),
+    engines=EngineLimits(),
 )
+# Whatever is installed on this machine: tests that want a tool say which.
+NO_TOOLS = dict.fromkeys(Engine, OFF)
 OS_RELEASE = b'ID=debian\nVERSION_ID="12"\nPRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\n'
 
 
@@ -107,6 +112,7 @@ class Workshop:
     redis: Redis = field(default_factory=lambda: Redis(""))
     limits: WorkerLimits = LIMITS
     native_fallback: bool = True
+    tools: Mapping[Engine, str] = field(default_factory=lambda: NO_TOOLS)
 
     def __post_init__(self) -> None:
         connection = self.redis.connect()
@@ -157,6 +163,7 @@ class Workshop:
             work_dir=self.work_dir,
             owner=f"worker-{secrets.token_hex(4)}",
             native_fallback=self.native_fallback,
+            toolbox=Toolbox(places=self.tools, databases=self.directory / "databases", hidden=(self.directory,)),
         )
 
     @asynccontextmanager

@@ -7,9 +7,8 @@ says so. Where it cannot judge it says that, too: no advisory data is a skipped 
 from __future__ import annotations
 
 import math
-import shutil
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from importlib.metadata import version
 from typing import Any
@@ -26,14 +25,6 @@ from workers.examination import Questions
 
 SOURCE = "native"
 PROVIDER = f"{SOURCE} {version('harborguard')}"
-TOOLS = {
-    Engine.TRIVY: "trivy",
-    Engine.GRYPE: "grype",
-    Engine.SYFT: "syft",
-    Engine.DOCKLE: "dockle",
-    Engine.OSV: "osv-scanner",
-    Engine.DIVE: "dive",
-}
 CONFIGURATION_ENGINES = (Engine.DOCKLE,)
 
 
@@ -61,21 +52,13 @@ class NativeRun:
     efficiency: ImageEfficiency | None = None
 
     @property
+    def judged(self) -> bool:
+        """Whether it could judge anything: no advisory data is no judgement."""
+        return bool(self.store) or not self.packages_by_ecosystem
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         return (*self.inventory.warnings, *(self.configuration.warnings if self.configuration else ()))
-
-
-def absence(engine: Engine) -> str:
-    """Why the engine's own tool did not answer."""
-    tool = TOOLS[engine]
-    if shutil.which(tool) is None:
-        return f"{tool} is not installed"
-    return f"{tool} is installed, but this version cannot run it yet"
-
-
-def answered_engines(requested: Iterable[Engine], *, fallback: bool) -> tuple[Engine, ...]:
-    """The requested engines the native provider answers for."""
-    return tuple(requested) if fallback else ()
 
 
 def questions(answered: Iterable[Engine], tag: str | None) -> Questions:
@@ -86,85 +69,67 @@ def questions(answered: Iterable[Engine], tag: str | None) -> Questions:
     )
 
 
-def skipped(engine: Engine) -> EngineResult:
-    """A run nobody answers."""
-    why = "and the native provider is switched off (HARBORGUARD_NATIVE_FALLBACK)"
-    return EngineResult(
-        engine=engine, status=EngineRunStatus.SKIPPED, provider=None, message=f"{absence(engine)}, {why}"
-    )
+def stand_in(engine: Engine, absence: str, run: NativeRun | None) -> EngineResult:
+    """How an engine ends whose tool does not answer. `absence` says why: "trivy is not installed". `run` is None when
+    the native provider does not answer either.
+    """
+    if run is None:
+        why = "and the native provider is switched off (HARBORGUARD_NATIVE_FALLBACK)"
+        return EngineResult(engine=engine, status=EngineRunStatus.SKIPPED, provider=None, message=f"{absence}, {why}")
+    if engine in VULNERABILITY_ENGINES:
+        return _vulnerability_result(engine, absence, run)
+    answered = f"{absence}; the native provider answered"
+    if engine in PACKAGE_ENGINES:
+        output = {"provider": PROVIDER, "inventory": run.inventory}
+        return replace(_result(engine, run, answered, output), package_count=len(run.inventory.packages))
+    if engine in CONFIGURATION_ENGINES:
+        return _configuration_result(engine, answered, run)
+    return _efficiency_result(engine, answered, run)
 
 
-def engine_results(requested: Sequence[Engine], run: NativeRun | None) -> tuple[EngineResult, ...]:
-    """How each requested engine ended. `run` is None when the native provider had nothing to answer."""
-    results = []
-    for engine in requested:
-        if run is None:
-            results.append(skipped(engine))
-        elif engine in PACKAGE_ENGINES:
-            results.append(_package_result(engine, run))
-        elif engine in VULNERABILITY_ENGINES:
-            results.append(_vulnerability_result(engine, run))
-        elif engine in CONFIGURATION_ENGINES:
-            results.append(_configuration_result(engine, run))
-        else:
-            results.append(_efficiency_result(engine, run))
-    return tuple(results)
-
-
-def _configuration_result(engine: Engine, run: NativeRun) -> EngineResult:
+def _configuration_result(engine: Engine, answered: str, run: NativeRun) -> EngineResult:
     evidence = run.configuration
     assert evidence is not None, "it was asked"
     failed = sum(check.failures > 0 for check in evidence.checks)
-    found = f"{failed} of {len(evidence.checks)} checks failed, secrets found: {len(evidence.secrets)}"
-    return _result(engine, run, found, {"provider": PROVIDER, **_fields(evidence)})
+    message = f"{answered}: {failed} of {len(evidence.checks)} checks failed, secrets found: {len(evidence.secrets)}"
+    result = _result(engine, run, message, {"provider": PROVIDER, **_fields(evidence)})
+    return replace(result, finding_count=failed)
 
 
-def _efficiency_result(engine: Engine, run: NativeRun) -> EngineResult:
+def _efficiency_result(engine: Engine, answered: str, run: NativeRun) -> EngineResult:
     efficiency = run.efficiency
     assert efficiency is not None, "it was asked"
     # Cut, not rounded: 100 % would say that nothing is wasted.
     percent = math.floor(efficiency.efficiency * 1000) / 10
-    found = f"efficiency {percent:g} %, {efficiency.wasted_bytes} of {efficiency.total_bytes} bytes wasted"
-    return _result(engine, run, found, {"provider": PROVIDER, **_fields(efficiency)})
+    wasted = f"efficiency {percent:g} %, {efficiency.wasted_bytes} of {efficiency.total_bytes} bytes wasted"
+    return _result(engine, run, f"{answered}: {wasted}", {"provider": PROVIDER, **_fields(efficiency)})
 
 
 def _fields(value: ConfigurationEvidence | ImageEfficiency) -> dict[str, Any]:
     return {each.name: getattr(value, each.name) for each in fields(value)}
 
 
-def _result(engine: Engine, run: NativeRun, found: str, output: Mapping[str, Any]) -> EngineResult:
+def _result(engine: Engine, run: NativeRun, message: str, output: Mapping[str, Any]) -> EngineResult:
+    """Of what was read in the image, which took one time for all."""
     return EngineResult(
         engine=engine,
         status=EngineRunStatus.COMPLETE,
         provider=PROVIDER,
-        message=f"{absence(engine)}; the native provider answered: {found}",
+        message=message,
         started_at=run.started_at,
         duration_ms=run.inventory_ms,
         output=orjson.dumps(output),
     )
 
 
-def _package_result(engine: Engine, run: NativeRun) -> EngineResult:
-    return EngineResult(
-        engine=engine,
-        status=EngineRunStatus.COMPLETE,
-        provider=PROVIDER,
-        message=f"{absence(engine)}; the native provider answered",
-        package_count=len(run.inventory.packages),
-        started_at=run.started_at,
-        duration_ms=run.inventory_ms,
-        output=orjson.dumps({"provider": PROVIDER, "inventory": run.inventory}),
-    )
-
-
-def _vulnerability_result(engine: Engine, run: NativeRun) -> EngineResult:
-    if not run.store and run.packages_by_ecosystem:
+def _vulnerability_result(engine: Engine, absence: str, run: NativeRun) -> EngineResult:
+    if not run.judged:
         return EngineResult(
             engine=engine,
             status=EngineRunStatus.SKIPPED,
             provider=None,
             message=(
-                f"{absence(engine)}, and there is no advisory data for {', '.join(sorted(run.packages_by_ecosystem))}; "
+                f"{absence}, and there is no advisory data for {', '.join(sorted(run.packages_by_ecosystem))}; "
                 "import it with `harborguard advisories import`"
             ),
             coverage=coverage(run.packages_by_ecosystem, run.store),
@@ -173,7 +138,7 @@ def _vulnerability_result(engine: Engine, run: NativeRun) -> EngineResult:
         engine=engine,
         status=EngineRunStatus.COMPLETE,
         provider=PROVIDER,
-        message=f"{absence(engine)}; the native provider answered",
+        message=f"{absence}; the native provider answered",
         # The oldest data decides how far the whole answer can be trusted.
         database_date=min((data.date for data in run.store.values()), default=None),
         coverage=coverage(run.packages_by_ecosystem, run.store),

@@ -15,6 +15,7 @@ from schema.kernel.columns import Table
 from schema.kernel.database import Database
 from schema.kernel.principal import Principal
 from schema.scans.ingest import EngineResult, FetchedImage, ScanResults, ingest
+from schema.scans.merging import Voice, merge
 from schema.scans.models import Engine, EngineRunStatus, Scan
 from schema.scans.repository import load_scan
 from schema.scans.rules import VULNERABILITY_ENGINES
@@ -99,6 +100,8 @@ def results(
                 engine=Engine.SYFT, status=EngineRunStatus.COMPLETE, provider="native 0", package_count=len(held)
             ),
         )
+    judged = tuple(run.engine for run in engines if run.engine in VULNERABILITY_ENGINES)
+    merged = merge([Voice(source="native", engines=judged, packages=held, findings=findings)])
     return ScanResults(
         image=FetchedImage(digest=digest, platform="linux/amd64", size_bytes=10, config={"user": "app"}),
         inventory=Inventory(
@@ -107,10 +110,8 @@ def results(
             layers=(layer,),
         ),
         engines=engines,
-        findings=findings,
-        finding_sources=("native",),
-        finding_engines=tuple(run.engine for run in engines if run.engine in VULNERABILITY_ENGINES),
-        package_sources=("native",),
+        packages=merged.packages,
+        findings=merged.findings,
         grade_reason=grade_reason,
     )
 

@@ -125,7 +125,7 @@ class _Performance:
         self, inventory: Inventory, found: Counter[str]
     ) -> tuple[dict[str, EcosystemData], tuple[FindingRecord, ...]]:
         keys = {key for package in inventory.packages for key in lookup_keys(package)}
-        async with self._services.database.read() as session:
+        async with self._services.database.snapshot() as session:
             held = {row.ecosystem: row for row in await ecosystems(session)}
             advisories = await candidates(session, keys)
         store = {}

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
 
+from schema.advisories.catalog import is_first_hand
 from schema.advisories.ecosystems import (
     RPM,
     advisory_ecosystems,
@@ -77,7 +78,11 @@ def match_packages(packages: Iterable[PackageRecord], advisories: Advisories) ->
     - Fixed versions are those above the installed one, lowest first, without any that another record of the flaw still
       calls affected (unless that leaves none).
 
-    Withdrawn advisories do not count.
+    - Of copies of one record in several feeds one counts: a distribution's own feed before any other, else the copy that
+      changed last. What a distribution's own feed says of a CVE and a package clears it of what others file for the
+      distribution under that CVE.
+
+    Withdrawn advisories do not count, nor do older copies of them.
     """
     matcher = _Matcher(advisories)
     return [finding for package in packages for finding in matcher.findings(package)]
@@ -224,6 +229,7 @@ class _Line:
     names: tuple[str, ...]  # of the flaw: the record's id and its aliases
     cves: tuple[str, ...]
     flaw: str  # the name of these the flaw goes by
+    first_hand: bool  # from the distribution's own feed
     pro: bool  # about builds only subscribers of Ubuntu Pro get
 
     @classmethod
@@ -236,6 +242,7 @@ class _Line:
             names=names,
             cves=tuple(dict.fromkeys(filter(is_cve, names))),
             flaw=min(names, key=_id_order),
+            first_hand=is_first_hand(record.feed, affected.ecosystem),
             pro=is_ubuntu_pro(affected.ecosystem),
         )
 
@@ -254,6 +261,22 @@ class _Hit:
     line: _Line
     entries: tuple[_Entry, ...]
     fixes: tuple[tuple[VersionKey, str], ...]
+
+
+def _of_one_feed(questions: Sequence[_Question]) -> Sequence[_Question]:
+    """Of the questions about one record those about the copy that counts."""
+    if all(line.record.feed == questions[0][0].record.feed for line, _ in questions):
+        return questions
+    best = max((line for line, _ in questions), key=lambda line: (line.first_hand, line.record.modified, line.record.feed))
+    return [question for question in questions if question[0].record.feed == best.record.feed]
+
+
+def _without_cleared(hits: list[_Hit], cleared: Sequence[_Line]) -> list[_Hit]:
+    """Without what others say of a CVE that the distribution itself says this version does not have."""
+    safe = {line.cves[0] for line in cleared if line.first_hand and len(line.cves) == 1}
+    if not safe:
+        return hits
+    return [hit for hit in hits if hit.line.first_hand or len(hit.line.cves) != 1 or hit.line.cves[0] not in safe]
 
 
 def _judge(questions: Sequence[_Question]) -> _Hit | None:
@@ -332,12 +355,16 @@ class _Matcher:
     def _find(self, targets: tuple[_Target, ...]) -> tuple[_Flaw, ...]:
         hits: list[_Hit] = []
         cleared: list[_Line] = []
-        for questions in self._questions(targets):
+        for asked in self._questions(targets):
+            questions = asked if len(asked) == 1 else _of_one_feed(asked)
+            if questions[0][0].record.withdrawn is not None:
+                continue
             hit = _judge(questions)
             if hit is None:
                 cleared.append(questions[0][0])
             else:
                 hits.append(hit)
+        hits = _without_cleared(hits, cleared)
         return tuple(sorted(self._join(hits, cleared), key=lambda flaw: _id_order(flaw.statement.id))) if hits else ()
 
     def _questions(self, targets: tuple[_Target, ...]) -> Collection[Sequence[_Question]]:
@@ -354,7 +381,7 @@ class _Matcher:
         lines = self._lines.get(key)
         if lines is None:
             filed = self._advisories.get(key, ())
-            lines = tuple(_Line.compile(record, affected) for record, affected in filed if record.withdrawn is None)
+            lines = tuple(_Line.compile(record, affected) for record, affected in filed)
             self._lines[key] = lines
         return lines
 

@@ -44,3 +44,4 @@ class AdvisoryRecord:
     cvss_vectors: tuple[str, ...]
     references: tuple[str, ...]
     affected: tuple[AffectedPackage, ...]
+    feed: str = ""  # which feed of the store says so; "" until it is stored

@@ -108,6 +108,17 @@ class Database:
                 yield session
 
     @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncSession]:
+        """For several reads that must agree: all of them see the database as the first one did.
+
+        On SQLite every transaction does; on PostgreSQL by default each statement looks anew.
+        """
+        bind = self._reader if self.is_sqlite else self._reader.execution_options(isolation_level="REPEATABLE READ")
+        with _translated():
+            async with AsyncSession(bind, expire_on_commit=False, autoflush=False) as session:
+                yield session
+
+    @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncSession]:
         """One transaction: committed when the block ends, rolled back when it raises."""
         with _translated():

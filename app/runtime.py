@@ -15,11 +15,13 @@ from app.outgoing import OutgoingClient, OutgoingPolicy
 from app.queue import FUNCTION, QUEUE_NAME, ArqQueue, Redis, RedisSignals
 from app.rate_limits import WindowLimiter
 from app.settings import Settings
+from schema.advisories.catalog import read_mirrors
 from schema.kernel.clock import utc_now
 from schema.kernel.context import Limits, Services
 from schema.kernel.database import Database
 from schema.kernel.outbox import OutboxRelay
 from schema.kernel.secrets import SessionSigner, TokenMint
+from workers.feeds.update import FeedSchedule
 from workers.oci.limits import ImageLimits
 from workers.runtime import WorkerLimits, WorkerRuntime
 from workers.sandbox import SandboxLimits
@@ -80,7 +82,17 @@ async def worker_runtime(settings: Settings, services: Services) -> AsyncIterato
             work_dir=settings.scratch,
             owner=f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(4)}",
             native_fallback=settings.native_fallback,
+            feeds=feed_schedule(settings),
         )
+
+
+def feed_schedule(settings: Settings) -> FeedSchedule:
+    return FeedSchedule(
+        names=settings.advisory_feeds,
+        every_seconds=settings.advisory_refresh_hours * 3600,
+        mirrors=read_mirrors(settings.advisory_mirrors),
+        directory=settings.data_dir.absolute() / "feeds",
+    )
 
 
 @asynccontextmanager

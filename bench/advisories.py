@@ -32,7 +32,9 @@ from schema.vulnerabilities.records import Severity
 T = TypeVar("T")
 RUNS = 5
 TARGET_SECONDS = 3
-_SYLLABLES = "ac al an ar bo ca co de el en er fa go ha in ka li lo ma mi na no on or pa py ra re ro sa se ta te to ur".split()
+_SYLLABLES = (
+    "ac al an ar bo ca co de el en er fa go ha in ka li lo ma mi na no on or pa py ra re ro sa se ta te to ur".split()
+)
 _SHAPES = {  # ecosystem: share of the packages, names, a version, type
     "Debian:12": (0.34, "lib{}", "{}.{}.{}-{}+deb12u1", PackageType.DEB),
     "Alpine:v3.20": (0.06, "{}", "{}.{}.{}-r{}", PackageType.APK),
@@ -153,7 +155,9 @@ def _record(dice: random.Random, number: int, ecosystem: str, name: str) -> Advi
             AffectedPackage(
                 ecosystem=ecosystem,
                 name=name,
-                ranges=(VersionRange(type="SEMVER" if ecosystem in ("npm", "Go") else "ECOSYSTEM", events=tuple(events)),),
+                ranges=(
+                    VersionRange(type="SEMVER" if ecosystem in ("npm", "Go") else "ECOSYSTEM", events=tuple(events)),
+                ),
                 versions=listed,
                 severity=None,
                 cvss_vectors=(),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from schema.kernel.context import Services
 from schema.kernel.ports import OutgoingHttp
+from workers.feeds.update import FeedSchedule, FeedSource
 from workers.oci.limits import ImageLimits
 from workers.sandbox import SandboxLimits
 
@@ -34,3 +35,13 @@ class WorkerRuntime:
     work_dir: Path
     owner: str
     native_fallback: bool
+    feeds: FeedSchedule | None = None  # advisory feeds to keep fresh
+
+    @property
+    def feed_source(self) -> FeedSource:
+        """What updating a feed needs of this process."""
+        assert self.feeds is not None
+        services = self.services
+        return FeedSource(
+            database=services.database, http=self.http, directory=self.feeds.directory, clock=services.clock
+        )

@@ -15,12 +15,15 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-_TABLES = ("advisory_packages", "advisories", "advisory_ecosystems", "advisory_imports")  # each before what it points to
+_TABLES = (
+    "advisory_packages",
+    "advisories",
+    "advisory_ecosystems",
+    "advisory_imports",
+)  # each before what it points to
 _JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 _FEED = "CASE WHEN source = 'harborguard-sample' THEN source ELSE 'local' END"
-_CARRIED = (
-    'summary, details, severity, cvss_score, cvss_vectors, "references", published_at, modified_at, withdrawn_at, import_id'
-)
+_CARRIED = 'summary, details, severity, cvss_score, cvss_vectors, "references", published_at, modified_at, withdrawn_at, import_id'
 
 
 def upgrade() -> None:
@@ -121,7 +124,7 @@ def _package_columns() -> tuple[sa.Column[object], ...]:
 def _set_aside() -> None:
     """Copies without keys: a renamed table would keep the names the new ones need."""
     for table in _TABLES:
-        op.execute(f"CREATE TABLE {table}_before AS SELECT * FROM {table}")
+        op.execute(f"CREATE TABLE {table}_before AS SELECT * FROM {table}")  # noqa: S608 -- our own constants
     for table in _TABLES:
         op.drop_table(table)
 
@@ -166,7 +169,7 @@ def _carry_over() -> None:
 def downgrade() -> None:
     """The older version knows no feeds: of a record that several have, the newest copy stays."""
     for table in _TABLES:
-        op.execute(f"CREATE TABLE {table}_before AS SELECT * FROM {table}")
+        op.execute(f"CREATE TABLE {table}_before AS SELECT * FROM {table}")  # noqa: S608 -- our own constants
     op.execute(
         "CREATE TABLE advisories_chosen AS SELECT number, id FROM"
         " (SELECT a.number, a.id, row_number() OVER (PARTITION BY a.id ORDER BY a.modified_at DESC, a.number) AS place"

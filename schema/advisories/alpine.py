@@ -60,7 +60,10 @@ def _read_package(entry: object, flaws: dict[str, _Fixes], aliases: dict[str, se
     if not isinstance(fixes, Mapping):
         raise AdvisoryFormatError("pkg.secfixes: expected an object")
     read = [
-        (version, names) for version, lines in fixes.items() for line in _lines(version, lines) for names in _flaws(line)
+        (version, names)
+        for version, lines in fixes.items()
+        for line in _lines(version, lines)
+        for names in _flaws(line)
     ]
     for version, (identity, *others) in read:
         versions = flaws[identity].setdefault(name, [])

@@ -16,6 +16,22 @@ SAMPLE = "harborguard-sample"  # the demonstration's advisories
 UNFOLLOWED = frozenset({LOCAL, SAMPLE})
 
 
+def read_mirrors(text: str) -> dict[str, str]:
+    """ "publisher=address, …" as a mapping. ValueError for a publisher that is none, or an address without its places."""
+    found = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        publisher, _, address = part.partition("=")
+        if publisher not in ADDRESSES:
+            raise ValueError(f"{publisher!r} is none of {', '.join(ADDRESSES)}")
+        missing = [
+            place for place in ("{name}", "{repository}") if place in ADDRESSES[publisher] and place not in address
+        ]
+        if missing or not address.startswith(("https://", "http://")):
+            raise ValueError(f"the address of {publisher} must be a URL like {ADDRESSES[publisher]}")
+        found[publisher] = address
+    return found
+
+
 class FeedForm(StrEnum):
     """How a feed is written."""
 
@@ -32,6 +48,11 @@ class Feed:
     form: FeedForm
     addresses: tuple[str, ...]
     release: str = ""  # of Alpine: "v3.20"
+
+    @property
+    def undated(self) -> bool:
+        """Whether its records bear no dates of their own."""
+        return self.form is not FeedForm.OSV
 
 
 # A publisher's addresses; {name} is what follows the colon in a feed's name. Operators put mirrors in their place.

@@ -79,9 +79,7 @@ def _read_entry(package: str, identity: str, entry: object, flaws: dict[str, _Fl
         raise AdvisoryFormatError("expected the id of a flaw: CVE-… or TEMP-…")
     if not isinstance(entry, Mapping) or not isinstance(releases := entry.get("releases"), Mapping):
         raise AdvisoryFormatError("releases: expected an object")
-    states = [
-        (codename, _read_state(codename, state)) for codename, state in releases.items() if codename in _RELEASES
-    ]
+    states = [(codename, _read_state(codename, state)) for codename, state in releases.items() if codename in _RELEASES]
     flaw = flaws[identity]
     if len(flaw.affected) + len(states) > MAX_AFFECTED:
         raise AdvisoryFormatError(f"is about more than {MAX_AFFECTED} packages and releases")

@@ -106,7 +106,7 @@ def _members(text: str) -> Iterator[tuple[str, object]]:
         while True:
             key, at = decoder.raw_decode(text, at)
             if not isinstance(key, str):
-                raise ValueError(f"expected a name at character {at}")
+                raise ValueError(f"expected a name at character {at}")  # noqa: TRY004 -- of the file, not of a caller
             start = _expect(text, _skip(text, at), ":")
             _, at = decoder.raw_decode(text, start)
             yield key.encode("utf-8", "replace").decode(), _load_json(text[start:at].encode("utf-8", "surrogatepass"))

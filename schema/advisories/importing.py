@@ -64,7 +64,9 @@ async def filling(database: Database, feed: str, *, clock: Clock) -> AsyncIterat
     async with database.write() as session:
         held = await repository.take_feed(session, feed, owner=owner, now=clock(), seconds=LEASE_SECONDS)
     if held is None:
-        raise conflict(f"Another process is filling {feed}; try again when it has ended, or a minute after it was killed")
+        raise conflict(
+            f"Another process is filling {feed}; try again when it has ended, or a minute after it was killed"
+        )
     keeping = asyncio.create_task(_keep(database, held, clock))
     try:
         yield held
@@ -98,7 +100,7 @@ async def fill_feed(
     A feed that is refused, and one whose reading fails, leaves the store as it was. One that was killed does so, too: what
     it had staged waits unseen and is taken up by the next attempt. Raises HarborGuardError, or what `records` raises.
     """
-    await _collect(database, held, clock=clock)
+    await _collect(database, held.feed, held.generation)
     async with database.write() as session:
         import_id = await repository.start_import(session, held, content.source, now=clock())
     staging = _Staging(database, held, import_id, clock)
@@ -189,7 +191,7 @@ class _Staging:
         )
         async with self._database.write() as session:
             await repository.switch_feed(session, self._held, self._import_id, filled, now=self._clock())
-        await _collect(self._database, self._held, clock=self._clock, switched=True)
+        await _collect(self._database, self._held.feed, self._held.next_generation)
         return ImportSummary(
             records=len(self.seen),
             rejected=self.rejected,
@@ -202,8 +204,9 @@ class _Staging:
         """Best effort: what stays behind is unseen, and the next attempt deals with it."""
         with suppress(HarborGuardError):
             async with self._database.write() as session:
+                reason = str(error) or type(error).__name__
                 await repository.end_import(
-                    session, self._import_id, rejected=self.rejected, error=str(error) or type(error).__name__, now=self._clock()
+                    session, self._import_id, rejected=self.rejected, error=reason, now=self._clock()
                 )
             pages = 1
             while pages:
@@ -218,10 +221,9 @@ def _sum(left: Counted | None, right: Counted) -> Counted:
     return Counted(left.ecosystem, left.advisories + right.advisories, newest)
 
 
-async def _collect(database: Database, held: Filling, *, clock: Clock, switched: bool = False) -> None:
+async def _collect(database: Database, feed: str, generation: int) -> None:
     """Deletes what no reader sees: of the generation before, also when an earlier process died before it could."""
-    generation = held.next_generation if switched else held.generation
     pages = 1
     while pages:
         async with database.write() as session:
-            pages = await repository.collect_page(session, held.feed, generation)
+            pages = await repository.collect_page(session, feed, generation)

@@ -267,7 +267,9 @@ def _of_one_feed(questions: Sequence[_Question]) -> Sequence[_Question]:
     """Of the questions about one record those about the copy that counts."""
     if all(line.record.feed == questions[0][0].record.feed for line, _ in questions):
         return questions
-    best = max((line for line, _ in questions), key=lambda line: (line.first_hand, line.record.modified, line.record.feed))
+    best = max(
+        (line for line, _ in questions), key=lambda line: (line.first_hand, line.record.modified, line.record.feed)
+    )
     return [question for question in questions if question[0].record.feed == best.record.feed]
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TypeAlias
@@ -14,10 +15,13 @@ from schema.advisories.debian import parse_tracker
 from schema.advisories.feeds import DEFAULT_LIMITS, FeedLimits, read_documents, read_members
 from schema.advisories.osv import AdvisoryFormatError, parse_osv
 from schema.advisories.records import AdvisoryRecord
+from schema.advisories.repository import RECORDS_PER_BATCH
 from schema.kernel.errors import bad_request
 
 Outcome: TypeAlias = AdvisoryRecord | AdvisoryFormatError
-Records: TypeAlias = Iterator[tuple[str, Outcome]]  # by name of the document; those that cannot be read, with the reason
+Records: TypeAlias = Iterator[
+    tuple[str, Outcome]
+]  # by name of the document; those that cannot be read, with the reason
 
 
 def read_records(
@@ -32,6 +36,21 @@ def read_records(
         yield from _READERS[form](feed, paths, as_of, limits)
     except AdvisoryFormatError as error:
         raise bad_request(str(error)) from None
+
+
+async def stream_records(
+    records: Records, *, on_read: Callable[[str, Outcome], None] | None = None
+) -> AsyncIterator[AdvisoryRecord | None]:
+    """The same for the event loop, where None stands for what was rejected: read in a thread, batch by batch."""
+    while batch := await asyncio.to_thread(_next_batch, records):
+        for name, outcome in batch:
+            if on_read:
+                on_read(name, outcome)
+            yield outcome if isinstance(outcome, AdvisoryRecord) else None
+
+
+def _next_batch(records: Records) -> list[tuple[str, Outcome]]:
+    return list(itertools.islice(records, RECORDS_PER_BATCH))
 
 
 def _read_osv(_feed: Feed | None, paths: Sequence[Path], _as_of: datetime, limits: FeedLimits) -> Records:

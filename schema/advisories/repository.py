@@ -50,9 +50,7 @@ class Filling:
         return self.generation + 1
 
 
-async def take_feed(
-    session: AsyncSession, feed: str, *, owner: str, now: datetime, seconds: float
-) -> Filling | None:
+async def take_feed(session: AsyncSession, feed: str, *, owner: str, now: datetime, seconds: float) -> Filling | None:
     """Takes the feed for so many seconds; None while another process has it."""
     await insert_missing(
         session,
@@ -121,9 +119,9 @@ async def stage_batch(
     """
     latest = {record.id: record for record in records}
     hashes = {record.id: content_hash(record) for record in latest.values()}
-    statement = select(
-        col(Advisory.number), col(Advisory.id), col(Advisory.content_hash), col(Advisory.since)
-    ).where(col(Advisory.feed) == filling.feed, col(Advisory.id).in_(latest), col(Advisory.until).is_(None))
+    statement = select(col(Advisory.number), col(Advisory.id), col(Advisory.content_hash), col(Advisory.since)).where(
+        col(Advisory.feed) == filling.feed, col(Advisory.id).in_(latest), col(Advisory.until).is_(None)
+    )
     kept, outdated = set(), []
     for row in (await session.execute(statement)).all():
         if hashes[row.id] == row.content_hash:
@@ -165,9 +163,7 @@ async def open_rows(session: AsyncSession, filling: Filling, *, after: int) -> S
     """A page of the rows the next generation has, by number: (number, since)."""
     statement = (
         select(col(Advisory.number), col(Advisory.since))
-        .where(
-            col(Advisory.feed) == filling.feed, col(Advisory.until).is_(None), col(Advisory.number) > after
-        )
+        .where(col(Advisory.feed) == filling.feed, col(Advisory.until).is_(None), col(Advisory.number) > after)
         .order_by(col(Advisory.number))
         .limit(ROWS_PER_PAGE)
     )
@@ -216,7 +212,9 @@ class Filled:
     validators: Mapping[str, Any]
 
 
-async def switch_feed(session: AsyncSession, filling: Filling, import_id: str, filled: Filled, *, now: datetime) -> None:
+async def switch_feed(
+    session: AsyncSession, filling: Filling, import_id: str, filled: Filled, *, now: datetime
+) -> None:
     """Readers see the next generation from this transaction's commit on. Raises FeedLostError."""
     switched = (
         update(AdvisoryFeed)
@@ -276,9 +274,7 @@ async def unstage_page(session: AsyncSession, filling: Filling) -> int:
     if numbers:
         await session.execute(update(Advisory).where(col(Advisory.number).in_(numbers)).values(until=None))
         return len(numbers)
-    return await _delete_page(
-        session, col(Advisory.feed) == filling.feed, col(Advisory.since) > filling.generation
-    )
+    return await _delete_page(session, col(Advisory.feed) == filling.feed, col(Advisory.since) > filling.generation)
 
 
 async def _delete_page(session: AsyncSession, *which: ColumnElement[bool]) -> int:
@@ -445,7 +441,7 @@ async def _vectors_by_cve(session: AsyncSession, cves: Collection[str]) -> dict[
             )
         )
         for cve, vectors in (await session.execute(statement)).all():
-            found[cve].update(vectors)
+            found[cve or ""].update(vectors)
     return {cve: tuple(sorted(vectors)) for cve, vectors in found.items() if vectors}
 
 

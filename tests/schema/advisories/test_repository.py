@@ -34,9 +34,7 @@ OPENSSL = advisory(
 )
 
 
-async def put(
-    database: Database, *records: AdvisoryRecord | None, source: str = "test", feed: str = LOCAL
-) -> None:
+async def put(database: Database, *records: AdvisoryRecord | None, source: str = "test", feed: str = LOCAL) -> None:
     async def stream() -> AsyncIterator[AdvisoryRecord | None]:
         for record in records:
             yield record

@@ -23,7 +23,10 @@ _TABLES = (
 )  # each before what it points to
 _JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 _FEED = "CASE WHEN source = 'harborguard-sample' THEN source ELSE 'local' END"
-_CARRIED = 'summary, details, severity, cvss_score, cvss_vectors, "references", published_at, modified_at, withdrawn_at, import_id'
+_CARRIED = (
+    'summary, details, severity, cvss_score, cvss_vectors, "references", published_at, modified_at, withdrawn_at, '
+    "import_id"
+)
 
 
 def upgrade() -> None:

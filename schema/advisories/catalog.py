@@ -17,7 +17,7 @@ UNFOLLOWED = frozenset({LOCAL, SAMPLE})
 
 
 def read_mirrors(text: str) -> dict[str, str]:
-    """ "publisher=address, …" as a mapping. ValueError for a publisher that is none, or an address without its places."""
+    """Reads `publisher=address, …`. ValueError for a publisher that is none, or an address without its places."""
     found = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         publisher, _, address = part.partition("=")

@@ -167,21 +167,22 @@ class _Entry:
     """An advisory's entry about one package, ready to be asked about many versions."""
 
     ecosystem: str
-    ranges: tuple[_Range, ...]
-    versions: frozenset[str]
-    fixes: tuple[tuple[VersionKey, str], ...]  # each fixed version once, ascending
+    ranges: list[_Range]
+    versions: tuple[str, ...]  # a set would cost more than the one or two look-ups most entries see
+    fixes: list[str]
     modular: bool | None  # of an RPM: whether the fix was built in a module stream, None where there is no fix to tell
 
     @classmethod
     def compile(cls, affected: AffectedPackage) -> _Entry:
-        texts = {text for source in affected.ranges for kind, text in source.events if kind == "fixed"}
-        rpm = ecosystem_base(affected.ecosystem) in RPM
+        ecosystem = affected.ecosystem
+        fixes = [text for source in affected.ranges for kind, text in source.events if kind == "fixed"]
+        rpm = ecosystem_base(ecosystem) in RPM
         return cls(
-            ecosystem=affected.ecosystem,
-            ranges=tuple(_Range.compile(affected.ecosystem, source) for source in affected.ranges),
-            versions=frozenset(affected.versions),
-            fixes=_each_once((version_key(affected.ecosystem, text), text) for text in texts),
-            modular=any(_MODULE in text for text in texts) if rpm and texts else None,
+            ecosystem=ecosystem,
+            ranges=[_Range.compile(ecosystem, source) for source in affected.ranges],
+            versions=affected.versions,
+            fixes=fixes,
+            modular=any(_MODULE in text for text in fixes) if rpm and fixes else None,
         )
 
     def affects(self, installed: _Installed) -> bool:
@@ -203,16 +204,21 @@ class _Entry:
         return key is not None and any(version_key(self.ecosystem, listed) == key for listed in self.versions)
 
     def fixes_above(self, installed: _Installed) -> tuple[tuple[VersionKey, str], ...]:
+        """Each once, ascending."""
         key = installed.key
-        return () if key is None else tuple(fix for fix in self.fixes if fix[0] > key)
+        if key is None:
+            return ()
+        keyed = [(version_key(self.ecosystem, text), text) for text in self.fixes]
+        return _each_once([(at, text) for at, text in keyed if at is not None and at > key])
 
 
-def _each_once(fixes: Iterable[tuple[VersionKey | None, str]]) -> tuple[tuple[VersionKey, str], ...]:
+def _each_once(fixes: Sequence[tuple[VersionKey, str]]) -> tuple[tuple[VersionKey, str], ...]:
     """Ascending; of two spellings of one version the shorter is kept."""
+    if len(fixes) <= 1:
+        return tuple(fixes)
     found: dict[VersionKey, str] = {}
     for key, text in sorted(fixes, key=lambda fix: (len(fix[1]), fix[1])):
-        if key is not None:
-            found.setdefault(key, text)
+        found.setdefault(key, text)
     return tuple(sorted(found.items()))
 
 
@@ -235,13 +241,14 @@ class _Line:
     @classmethod
     def compile(cls, record: AdvisoryRecord, affected: AffectedPackage) -> _Line:
         names = (record.id, *record.aliases)
+        cves = tuple(dict.fromkeys(filter(is_cve, names)))
         return cls(
             record=record,
             affected=affected,
             entry=_Entry.compile(affected),
             names=names,
-            cves=tuple(dict.fromkeys(filter(is_cve, names))),
-            flaw=min(names, key=_id_order),
+            cves=cves,
+            flaw=cves[0] if len(cves) == 1 else min(names, key=_id_order),
             first_hand=is_first_hand(record.feed, affected.ecosystem),
             pro=is_ubuntu_pro(affected.ecosystem),
         )

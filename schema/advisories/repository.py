@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, and_, case, delete, func, insert, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import ColumnElement, Row, Select, and_, case, delete, func, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlmodel import col
 
 from schema.advisories.catalog import SAMPLE
@@ -394,32 +394,33 @@ Candidates = Mapping[tuple[str, str], Sequence[tuple[AdvisoryRecord, AffectedPac
 
 
 async def candidates(session: AsyncSession, keys: Iterable[tuple[str, str]]) -> Candidates:
-    """Every advisory about the given (ecosystem, name) pairs, whatever its versions. `details` are left out.
+    """Every advisory about the given (ecosystem, name) pairs, whatever its versions.
 
-    Withdrawn records are among them, because one may speak for its copy in another feed. A record that rates nothing is
-    lent the vectors other records give to the same CVE. Read it in `Database.snapshot()`, so that no feed is switched
-    in between.
+    What no match asks for is left out: details, references, the day of publication. Withdrawn records are among them,
+    because one may speak for its copy in another feed. A record that rates nothing is lent the vectors other records give
+    to the same CVE. Read it in `Database.snapshot()`, so that no feed is switched in between.
     """
     names: dict[str, set[str]] = defaultdict(set)
     for ecosystem, name in keys:
         names[ecosystem].add(name)
-    rows: list[Any] = []
+    # Of the connection, not the session: tens of thousands of rows need nothing of the ORM.
+    connection = await session.connection()
+    rows: list[Row[Any]] = []
     for ecosystem, wanted in names.items():
         ordered = sorted(wanted)
         for start in range(0, len(ordered), NAMES_PER_QUERY):
-            rows += await _rows(session, ecosystem, ordered[start : start + NAMES_PER_QUERY])
-    lent = await _vectors_by_cve(session, {row.cve for row in rows if row.cve and _rates_nothing(row)})
+            statement = _candidates_of(ecosystem, ordered[start : start + NAMES_PER_QUERY])
+            rows += (await connection.execute(statement)).all()
+    lent = await _vectors_by_cve(connection, {row.cve for row in rows if row.cve and _rates_nothing(row)})
     found: dict[tuple[str, str], list[tuple[AdvisoryRecord, AffectedPackage]]] = defaultdict(list)
     for row in rows:
         affected = _affected(row)
-        record = _record(row, affected)
-        if row.cve in lent and _rates_nothing(row):
-            record = replace(record, cvss_vectors=lent[row.cve])
-        found[row.ecosystem, row.name].append((record, affected))
+        vectors = lent.get(row.cve, ()) if _rates_nothing(row) else tuple(row.cvss_vectors)
+        found[row.ecosystem, row.name].append((_record(row, affected, vectors), affected))
     return found
 
 
-def _rates_nothing(row: Any) -> bool:
+def _rates_nothing(row: Row[Any]) -> bool:
     return (
         row.severity is Severity.UNKNOWN
         and row.own_severity in (None, Severity.UNKNOWN)
@@ -427,7 +428,7 @@ def _rates_nothing(row: Any) -> bool:
     )
 
 
-async def _vectors_by_cve(session: AsyncSession, cves: Collection[str]) -> dict[str, tuple[str, ...]]:
+async def _vectors_by_cve(connection: AsyncConnection, cves: Collection[str]) -> dict[str, tuple[str, ...]]:
     """The CVSS vectors of all records about one CVE alone."""
     found: dict[str, set[str]] = defaultdict(set)
     ordered = sorted(cves)
@@ -437,10 +438,11 @@ async def _vectors_by_cve(session: AsyncSession, cves: Collection[str]) -> dict[
             .join(AdvisoryFeed, _is_visible())
             .where(
                 col(Advisory.cve).in_(ordered[start : start + NAMES_PER_QUERY]),
+                col(Advisory.severity) != Severity.UNKNOWN,  # whoever has a vector has a rating
                 col(Advisory.withdrawn_at).is_(None),
             )
         )
-        for cve, vectors in (await session.execute(statement)).all():
+        for cve, vectors in (await connection.execute(statement)).all():
             found[cve or ""].update(vectors)
     return {cve: tuple(sorted(vectors)) for cve, vectors in found.items() if vectors}
 
@@ -453,8 +455,8 @@ def _is_visible() -> ColumnElement[bool]:
     )
 
 
-async def _rows(session: AsyncSession, ecosystem: str, names: Collection[str]) -> Sequence[Any]:
-    statement = (
+def _candidates_of(ecosystem: str, names: Collection[str]) -> Select[Any]:
+    return (
         select(
             col(AdvisoryPackage.ecosystem),
             col(AdvisoryPackage.name),
@@ -470,8 +472,6 @@ async def _rows(session: AsyncSession, ecosystem: str, names: Collection[str]) -
             col(Advisory.severity),
             col(Advisory.cvss_score),
             col(Advisory.cvss_vectors),
-            col(Advisory.references),
-            col(Advisory.published_at),
             col(Advisory.modified_at),
             col(Advisory.withdrawn_at),
         )
@@ -480,16 +480,14 @@ async def _rows(session: AsyncSession, ecosystem: str, names: Collection[str]) -
         .where(col(AdvisoryPackage.ecosystem) == ecosystem, col(AdvisoryPackage.name).in_(names))
         .order_by(col(Advisory.id), col(Advisory.feed), col(AdvisoryPackage.position))
     )
-    return (await session.execute(statement)).all()
 
 
-def _affected(row: Any) -> AffectedPackage:
+def _affected(row: Row[Any]) -> AffectedPackage:
     return AffectedPackage(
         ecosystem=row.ecosystem,
         name=row.name,
         ranges=tuple(
-            VersionRange(type=entry["type"], events=tuple((kind, version) for kind, version in entry["events"]))
-            for entry in row.ranges
+            [VersionRange(type=entry["type"], events=tuple(map(tuple, entry["events"]))) for entry in row.ranges]
         ),
         versions=tuple(row.versions),
         severity=row.own_severity,
@@ -497,19 +495,19 @@ def _affected(row: Any) -> AffectedPackage:
     )
 
 
-def _record(row: Any, affected: AffectedPackage) -> AdvisoryRecord:
+def _record(row: Row[Any], affected: AffectedPackage, vectors: tuple[str, ...]) -> AdvisoryRecord:
     return AdvisoryRecord(
         id=row.id,
         aliases=tuple(row.aliases),
         summary=row.summary,
         details="",
-        published=row.published_at,
+        published=None,
         modified=row.modified_at,
         withdrawn=row.withdrawn_at,
         severity=row.severity,
         cvss_score=row.cvss_score,
-        cvss_vectors=tuple(row.cvss_vectors),
-        references=tuple(row.references),
+        cvss_vectors=vectors,
+        references=(),
         affected=(affected,),
         feed=row.feed,
     )

@@ -61,7 +61,7 @@ async def test_what_is_stored_is_found_as_it_was(database: Database) -> None:
 
     [(record, affected)] = candidates["Maven", "log4j:log4j-core"]
     assert affected == LOG4J.affected[0]
-    for name in ("id", "aliases", "summary", "severity", "cvss_score", "references", "modified", "withdrawn"):
+    for name in ("id", "aliases", "summary", "severity", "cvss_score", "modified", "withdrawn"):
         assert getattr(record, name) == getattr(LOG4J, name), name
     assert record.feed == LOCAL
 

@@ -19,6 +19,7 @@ from schema.vulnerabilities.records import Severity
 
 _IDENTITY = re.compile(r"[A-Z][A-Za-z]{1,15}-[0-9A-Za-z][0-9A-Za-z-]*")
 _PREFIX = "ALPINE-"
+_NEVER_AFFECTED = "0"  # as a fixed version
 _LONGEST = MAX_ID - len(_PREFIX)
 MAX_IDENTITIES = 50  # in one line
 
@@ -116,6 +117,7 @@ def _record(identity: str, fixes: _Fixes, aliases: set[str], release: str, as_of
                 ranges=tuple(
                     VersionRange(type="ECOSYSTEM", events=(("introduced", "0"), ("fixed", version)))
                     for version in versions
+                    if version != _NEVER_AFFECTED
                 ),
                 versions=(),
                 severity=None,

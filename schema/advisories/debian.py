@@ -40,6 +40,7 @@ _RELEASES = {
 }
 _FLAW = re.compile(r"(?:CVE-[0-9]{4}-[0-9]{4,}|TEMP-[0-9]{7}-[0-9A-F]{6})")
 _STATUSES = ("resolved", "open", "undetermined")
+_NEVER_AFFECTED = "0"  # as a fixed version
 MAX_NOTE = 300
 
 Outcome: TypeAlias = AdvisoryRecord | AdvisoryFormatError
@@ -90,7 +91,7 @@ def _read_entry(package: str, identity: str, entry: object, flaws: dict[str, _Fl
             AffectedPackage(
                 ecosystem=f"Debian:{_RELEASES[codename]}",
                 name=package,
-                ranges=(VersionRange(type="ECOSYSTEM", events=_events(fixed)),),
+                ranges=_ranges(fixed),
                 versions=(),
                 severity=severity,
                 cvss_vectors=(),
@@ -100,9 +101,12 @@ def _read_entry(package: str, identity: str, entry: object, flaws: dict[str, _Fl
             flaw.notes.append(f"{package} in {codename}: {note}")
 
 
-def _events(fixed: str | None) -> tuple[tuple[str, str], ...]:
-    """Of a release that never had the flaw `fixed` is "0", and the range closes where it opens."""
-    return (("introduced", "0"),) if fixed is None else (("introduced", "0"), ("fixed", fixed))
+def _ranges(fixed: str | None) -> tuple[VersionRange, ...]:
+    """None at all for a release that never had the flaw: not even `0~20200101`, which is below 0, is in no range."""
+    if fixed == _NEVER_AFFECTED:
+        return ()
+    events = (("introduced", "0"),) if fixed is None else (("introduced", "0"), ("fixed", fixed))
+    return (VersionRange(type="ECOSYSTEM", events=events),)
 
 
 def _read_state(codename: str, state: object) -> tuple[str | None, Severity | None, str]:

@@ -85,8 +85,7 @@ class FeedServer:
             return Answer(404, {"Content-Length": "0"})
         wanted = asked.headers
         if wanted.get("if-none-match") == file.headers.get("ETag", ()) or (
-            "if-none-match" not in wanted
-            and wanted.get("if-modified-since") == file.headers.get("Last-Modified", ())
+            "if-none-match" not in wanted and wanted.get("if-modified-since") == file.headers.get("Last-Modified", ())
         ):
             return Answer(304, file.headers)
         size = len(file.data)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -24,8 +24,8 @@ from tests.simulators.feeds import (
 from workers.feeds import download as downloads
 from workers.feeds.download import ATTEMPTS, Downloaded, Version, download
 
-DATA = random.Random(1).randbytes(200_000)
-OTHER = random.Random(2).randbytes(150_000)
+DATA = hashlib.shake_128(b"a").digest(200_000)
+OTHER = hashlib.shake_128(b"b").digest(150_000)
 
 
 @pytest.fixture(autouse=True)

@@ -12,8 +12,8 @@ import asyncio
 import base64
 import hashlib
 import re
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
@@ -68,7 +68,7 @@ class FeedServer:
         self._files[path] = _File(data, {name: value for name, value in headers.items() if value})
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError, asyncio.IncompleteReadError):
+        with closing_at_once(writer), suppress(ConnectionError, asyncio.IncompleteReadError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
             headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
             asked = Asked(head[0].split(" ")[1], headers)
@@ -77,7 +77,8 @@ class FeedServer:
             if self.faults:
                 answer = self.faults.pop(0)(answer)
             await self._send(answer, writer)
-        writer.close()
+            writer.close()
+            await writer.wait_closed()
 
     def _honest(self, asked: Asked) -> Answer:
         file = self._files.get(asked.path)
@@ -111,6 +112,15 @@ class FeedServer:
         if answer.hangs:
             self.stalled.set()
             await asyncio.sleep(3600)
+
+
+@contextmanager
+def closing_at_once(writer: asyncio.StreamWriter) -> Iterator[None]:
+    """Also when the server is stopped while an answer hangs."""
+    try:
+        yield
+    finally:
+        writer.transport.abort()
 
 
 @asynccontextmanager

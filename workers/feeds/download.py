@@ -28,6 +28,7 @@ from schema.kernel.ports import OutgoingError, OutgoingErrorKind, OutgoingHttp, 
 MAX_BYTES = 8 << 30
 ANSWER_SECONDS = 3600.0  # of one answer
 ATTEMPTS = 5  # in a row that bring nothing
+WAIT_SECONDS = 0.5  # before the next attempt; twice as long after each that brings nothing
 _RETRIED = frozenset({OutgoingErrorKind.PROTOCOL, OutgoingErrorKind.TIMEOUT, OutgoingErrorKind.UNREACHABLE})
 _BUSY = frozenset({429, 500, 502, 503, 504})
 _CONTENT_RANGE = re.compile(r"bytes (?:([0-9]{1,18})-([0-9]{1,18})|\*)/([0-9]{1,18})")
@@ -114,7 +115,7 @@ async def download(
                 raise bad_request(str(error)) from None
         else:
             return found
-        await asyncio.sleep(min(0.2 * 2**failures, 5.0))
+        await asyncio.sleep(WAIT_SECONDS * 2**failures)
 
 
 class _TryAgainError(Exception):

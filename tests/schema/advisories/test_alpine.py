@@ -103,7 +103,8 @@ def test_zero_beside_a_fix_takes_nothing_away() -> None:
 
 
 def test_another_release_and_what_is_no_secdb_are_refused_as_a_whole() -> None:
-    for document in (secdb(release="v3.19"), {}, [], None, {"distroversion": "v3.20", "packages": {}}):
+    documents: list[object] = [secdb(release="v3.19"), {}, [], None, {"distroversion": "v3.20", "packages": {}}]
+    for document in documents:
         with pytest.raises(AdvisoryFormatError):
             parse(secdb(), document)
 

@@ -32,9 +32,7 @@ OTHER = hashlib.shake_128(b"b").digest(150_000)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """No waiting between attempts."""
 
-    async def at_once(_seconds: float) -> None: ...
-
-    monkeypatch.setattr(downloads.asyncio, "sleep", at_once)
+    monkeypatch.setattr(downloads, "WAIT_SECONDS", 0.0)
 
 
 async def fetch(

@@ -24,7 +24,7 @@ from bench.results import Result
 from schema.advisories.importing import import_advisories
 from schema.advisories.matching import lookup_keys, match_packages
 from schema.advisories.records import AdvisoryRecord, AffectedPackage, VersionRange
-from schema.advisories.repository import candidates
+from schema.advisories.repository import Candidates, candidates
 from schema.dependencies.records import PackageRecord, PackageType
 from schema.kernel.clock import utc_now
 from schema.kernel.database import Database
@@ -66,6 +66,7 @@ async def _measure(*, packages: int, relevant: int, stored: int) -> list[Result]
             spare_collector()
             reads, matches, findings = [], [], 0
             for _ in range(RUNS):
+                advisories: Candidates = {}  # the run before is not this one's to clear away
                 gc.collect()
                 started = time.process_time()
                 async with database.snapshot() as session:

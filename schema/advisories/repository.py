@@ -22,7 +22,7 @@ from schema.kernel.ids import IdPrefix, new_id
 from schema.kernel.upsert import insert_missing
 from schema.vulnerabilities.records import Severity
 
-NAMES_PER_QUERY = 500
+NAMES_PER_QUERY = 2_000  # below the 32,766 parameters SQLite and PostgreSQL take in a statement
 RECORDS_PER_BATCH = 500
 ROWS_PER_PAGE = 1_000
 _PARSER = 1  # part of every content hash: raised when the same document is read differently, so that it's stored again
@@ -411,21 +411,34 @@ async def candidates(session: AsyncSession, keys: Iterable[tuple[str, str]]) -> 
         for start in range(0, len(ordered), NAMES_PER_QUERY):
             statement = _candidates_of(ecosystem, ordered[start : start + NAMES_PER_QUERY])
             rows += (await connection.execute(statement)).all()
-    lent = await _vectors_by_cve(connection, {row.cve for row in rows if row.cve and _rates_nothing(row)})
+    # Unpacked by position: the columns of `_candidates_of`, in its order.
+    unrated = {
+        cve
+        for _, _, _, _, own_severity, own_vectors, _, _, cve, _, _, severity, _, vectors, _, _ in rows
+        if cve and _rates_nothing(severity, own_severity) and not (vectors or own_vectors)
+    }
+    lent = await _vectors_by_cve(connection, unrated)
     found: dict[tuple[str, str], list[tuple[AdvisoryRecord, AffectedPackage]]] = defaultdict(list)
     for row in rows:
-        affected = _affected(row)
-        vectors = lent.get(row.cve, ()) if _rates_nothing(row) else tuple(row.cvss_vectors)
-        found[row.ecosystem, row.name].append((_record(row, affected, vectors), affected))
+        (ecosystem, name, ranges, versions, own_severity, own_vectors, *_) = row
+        affected = AffectedPackage(
+            ecosystem=ecosystem,
+            name=name,
+            ranges=tuple([_range(**entry) for entry in ranges]),
+            versions=tuple(versions),
+            severity=own_severity,
+            cvss_vectors=tuple(own_vectors),
+        )
+        found[ecosystem, name].append((_record(row, affected, lent), affected))
     return found
 
 
-def _rates_nothing(row: Row[Any]) -> bool:
-    return (
-        row.severity is Severity.UNKNOWN
-        and row.own_severity in (None, Severity.UNKNOWN)
-        and not (row.cvss_vectors or row.own_vectors)
-    )
+def _rates_nothing(severity: Severity, own_severity: Severity | None) -> bool:
+    return severity is Severity.UNKNOWN and own_severity in (None, Severity.UNKNOWN)
+
+
+def _range(type: str, events: list[list[str]]) -> VersionRange:  # noqa: A002 -- as it is stored
+    return VersionRange(type=type, events=tuple([(kind, version) for kind, version in events]))
 
 
 async def _vectors_by_cve(connection: AsyncConnection, cves: Collection[str]) -> dict[str, tuple[str, ...]]:
@@ -482,32 +495,21 @@ def _candidates_of(ecosystem: str, names: Collection[str]) -> Select[Any]:
     )
 
 
-def _affected(row: Row[Any]) -> AffectedPackage:
-    return AffectedPackage(
-        ecosystem=row.ecosystem,
-        name=row.name,
-        ranges=tuple(
-            [VersionRange(type=entry["type"], events=tuple(map(tuple, entry["events"]))) for entry in row.ranges]
-        ),
-        versions=tuple(row.versions),
-        severity=row.own_severity,
-        cvss_vectors=tuple(row.own_vectors),
-    )
-
-
-def _record(row: Row[Any], affected: AffectedPackage, vectors: tuple[str, ...]) -> AdvisoryRecord:
+def _record(row: Row[Any], affected: AffectedPackage, lent: Mapping[str, tuple[str, ...]]) -> AdvisoryRecord:
+    _, _, _, _, _, _, feed, identity, cve, aliases, summary, severity, score, vectors, modified, withdrawn = row
+    borrows = not (vectors or affected.cvss_vectors) and _rates_nothing(severity, affected.severity)
     return AdvisoryRecord(
-        id=row.id,
-        aliases=tuple(row.aliases),
-        summary=row.summary,
+        id=identity,
+        aliases=tuple(aliases),
+        summary=summary,
         details="",
         published=None,
-        modified=row.modified_at,
-        withdrawn=row.withdrawn_at,
-        severity=row.severity,
-        cvss_score=row.cvss_score,
-        cvss_vectors=vectors,
+        modified=modified,
+        withdrawn=withdrawn,
+        severity=severity,
+        cvss_score=score,
+        cvss_vectors=lent.get(cve, ()) if borrows else tuple(vectors),
         references=(),
         affected=(affected,),
-        feed=row.feed,
+        feed=feed,
     )

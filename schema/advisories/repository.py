@@ -10,7 +10,7 @@ from hashlib import blake2b
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Row, Select, and_, case, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, case, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlmodel import col
 
@@ -405,7 +405,7 @@ async def candidates(session: AsyncSession, keys: Iterable[tuple[str, str]]) -> 
         names[ecosystem].add(name)
     # Of the connection, not the session: tens of thousands of rows need nothing of the ORM.
     connection = await session.connection()
-    rows: list[Row[Any]] = []
+    rows: list[Any] = []
     for ecosystem, wanted in names.items():
         ordered = sorted(wanted)
         for start in range(0, len(ordered), NAMES_PER_QUERY):
@@ -495,7 +495,7 @@ def _candidates_of(ecosystem: str, names: Collection[str]) -> Select[Any]:
     )
 
 
-def _record(row: Row[Any], affected: AffectedPackage, lent: Mapping[str, tuple[str, ...]]) -> AdvisoryRecord:
+def _record(row: Any, affected: AffectedPackage, lent: Mapping[str, tuple[str, ...]]) -> AdvisoryRecord:
     _, _, _, _, _, _, feed, identity, cve, aliases, summary, severity, score, vectors, modified, withdrawn = row
     borrows = not (vectors or affected.cvss_vectors) and _rates_nothing(severity, affected.severity)
     return AdvisoryRecord(

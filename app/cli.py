@@ -139,14 +139,27 @@ def create_key(
     progress_console.print("Keep it now: it is not shown again.")
 
 
-@advisories.command("import", epilog="Example: `harborguard advisories import PyPI-all.zip`")
+_ACCEPT_SHRINK = typer.Option("--accept-shrink", help="Accept a feed that has lost more than half of its records.")
+
+
+@advisories.command("import", epilog="Example: `harborguard advisories import all.zip --feed osv:PyPI`")
 def import_advisories(
     source: Annotated[str, typer.Argument(help="An OSV file, a directory tree of them, a zip dump, or its https URL.")],
+    *,
+    feed: Annotated[
+        str | None,
+        typer.Option(help="The feed this is all of, in its own form; replaces what is stored of it."),
+    ] = None,
+    accept_shrink: Annotated[bool, _ACCEPT_SHRINK] = False,
 ) -> None:
-    """Import advisories in OSV form (JSON or YAML). Importing again replaces, it never doubles."""
+    """Import advisories, in OSV form (JSON or YAML) or as a whole feed. Importing again replaces, it never doubles."""
     from app import administration  # noqa: PLC0415
 
-    summary = run(administration.import_advisories(settings_or_exit(), source, console=progress_console))
+    summary = run(
+        administration.import_advisories(
+            settings_or_exit(), source, console=progress_console, feed_name=feed, accept_shrink=accept_shrink
+        )
+    )
     out.print(
         f"{summary.records} advisories imported, {summary.rejected} rejected; newest change: "
         f"{summary.database_date:%Y-%m-%d}"
@@ -157,9 +170,32 @@ def import_advisories(
         raise typer.Exit(1)
 
 
+@advisories.command("update", epilog="Example: `harborguard advisories update debian osv:PyPI osv:npm`")
+def update_advisories(
+    feeds: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="osv:ECOSYSTEM, debian, alpine:RELEASE, ubuntu or redhat. Default: those of HARBORGUARD_ADVISORY_FEEDS."
+        ),
+    ] = None,
+    *,
+    accept_shrink: Annotated[bool, _ACCEPT_SHRINK] = False,
+) -> None:
+    """Fetch feeds that have changed and switch to them. Exit 1 when one failed; its data stays as it was."""
+    from app import administration  # noqa: PLC0415
+
+    succeeded = run(
+        administration.update_advisories(
+            settings_or_exit(), feeds or (), console=progress_console, out=out, accept_shrink=accept_shrink
+        )
+    )
+    if not succeeded:
+        raise typer.Exit(1)
+
+
 @advisories.command("status")
 def advisory_status() -> None:
-    """Show what advisory data there is, by ecosystem, and how old it is."""
+    """Show what advisory data there is, by ecosystem and by feed, how old it is, and what went wrong."""
     from app import administration  # noqa: PLC0415
 
     run(administration.print_advisory_status(settings_or_exit(), out))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets
 import socket
@@ -15,6 +16,7 @@ from app.outgoing import OutgoingClient, OutgoingPolicy
 from app.queue import FUNCTION, QUEUE_NAME, ArqQueue, Redis, RedisSignals
 from app.rate_limits import WindowLimiter
 from app.settings import Settings
+from schema.advisories.catalog import read_mirrors
 from schema.kernel.clock import utc_now
 from schema.kernel.context import Limits, Services
 from schema.kernel.database import Database
@@ -23,6 +25,7 @@ from schema.kernel.secrets import SessionSigner, TokenMint
 from schema.scans.models import Engine
 from workers.engines.running import EngineLimits
 from workers.engines.tools import Toolbox, default_databases
+from workers.feeds.update import FeedSchedule
 from workers.oci.limits import ImageLimits
 from workers.runtime import WorkerLimits, WorkerRuntime
 from workers.sandbox import SandboxLimits
@@ -84,6 +87,7 @@ async def worker_runtime(settings: Settings, services: Services) -> AsyncIterato
             owner=f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(4)}",
             native_fallback=settings.native_fallback,
             toolbox=toolbox(settings),
+            feeds=feed_schedule(settings),
         )
 
 
@@ -96,6 +100,15 @@ def toolbox(settings: Settings) -> Toolbox:
     )
 
 
+def feed_schedule(settings: Settings) -> FeedSchedule:
+    return FeedSchedule(
+        names=settings.advisory_feeds,
+        every_seconds=settings.advisory_refresh_hours * 3600,
+        mirrors=read_mirrors(settings.advisory_mirrors),
+        directory=settings.data_dir.absolute() / "feeds",
+    )
+
+
 @asynccontextmanager
 async def open_worker(settings: Settings, connections: Redis, services: Services) -> AsyncIterator[None]:
     """A worker in this process. Any number of them, in any number of processes, share the work."""
@@ -104,6 +117,17 @@ async def open_worker(settings: Settings, connections: Redis, services: Services
         running_worker(runtime, connections.connect, queue_name=QUEUE_NAME, function=FUNCTION),
     ):
         yield
+
+
+def spare_collector() -> None:
+    """Has cyclic garbage looked for less often, and never among what was there at start.
+
+    Reading and matching make values by the hundred thousand, none of them cyclic. By CPython's defaults the collector
+    walked them again and again: half of the time of a large match (bench/advisories.py).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def worker_limits(settings: Settings) -> WorkerLimits:

@@ -19,6 +19,9 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from schema.advisories.catalog import find_feed, read_mirrors
+from schema.kernel.errors import HarborGuardError
+
 Network = IPv4Network | IPv6Network
 GIB = 1024**3
 MIB = 1024**2
@@ -120,6 +123,21 @@ class Settings(BaseSettings):
     outgoing_ca_bundle: Path | None = Field(
         default=None, description="Extra certificate authorities for outgoing TLS, as a PEM file."
     )
+    advisory_feeds: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Advisory feeds to follow, comma-separated: `osv:PyPI`, `debian`, `alpine:v3.20`, `ubuntu`, `redhat`. "
+        "`harborguard advisories update` without names updates these.",
+    )
+    advisory_refresh_hours: float = Field(
+        default=0,
+        ge=0,
+        description="How often workers look for changes of `advisory_feeds`, in hours; 0: never, nothing is fetched by itself.",
+    )
+    advisory_mirrors: str = Field(
+        default="",
+        description="Addresses to fetch feeds from instead, as `publisher=address`, comma-separated: "
+        "`osv=https://mirror.example/osv/{name}/all.zip`.",
+    )
     worker_concurrency: int = Field(default=2, ge=1, le=64, description="Scans at a time in one worker process.")
     scan_timeout_seconds: int = Field(default=1800, ge=10, description="A scan that takes longer is FAILED.")
     lease_seconds: float = Field(
@@ -138,10 +156,24 @@ class Settings(BaseSettings):
     log_format: LogFormat = Field(default=LogFormat.JSON, description="`json` for machines, `console` for people.")
     log_level: LogLevel = Field(default=LogLevel.INFO, description="Least level that is logged.")
 
-    @field_validator("trusted_proxies", "outgoing_allowed_networks", mode="before")
+    @field_validator("trusted_proxies", "outgoing_allowed_networks", "advisory_feeds", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("advisory_feeds")
+    @classmethod
+    def _known_feeds(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            return tuple(dict.fromkeys(find_feed(name).name for name in value))
+        except HarborGuardError as error:
+            raise ValueError(error.message) from None
+
+    @field_validator("advisory_mirrors")
+    @classmethod
+    def _known_mirrors(cls, value: str) -> str:
+        read_mirrors(value)
+        return value
 
     @field_validator("database_url")
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from bench import footprint, scans
+from bench import advisories, footprint, scans
 from bench.results import RESULTS, report
 
 
@@ -13,7 +13,7 @@ def main() -> None:
     parser.add_argument("--size", choices=("small", "full"), default="small")
     parser.add_argument("--write", action="store_true", help="add the figures to bench/RESULTS.md")
     given = parser.parse_args()
-    results = [result for measurement in (footprint, scans) for result in measurement.run(given.size)]
+    results = [result for measurement in (footprint, scans, advisories) for result in measurement.run(given.size)]
     text = report(results, given.size)
     print(text)
     if given.write:

@@ -9,6 +9,7 @@ from schema.kernel.context import Services
 from schema.kernel.ports import OutgoingHttp
 from workers.engines.running import EngineLimits
 from workers.engines.tools import Toolbox
+from workers.feeds.update import FeedSchedule, FeedSource
 from workers.oci.limits import ImageLimits
 from workers.sandbox import SandboxLimits
 
@@ -38,3 +39,13 @@ class WorkerRuntime:
     owner: str
     native_fallback: bool
     toolbox: Toolbox
+    feeds: FeedSchedule | None = None  # advisory feeds to keep fresh
+
+    @property
+    def feed_source(self) -> FeedSource:
+        """What updating a feed needs of this process."""
+        assert self.feeds is not None
+        services = self.services
+        return FeedSource(
+            database=services.database, http=self.http, directory=self.feeds.directory, clock=services.clock
+        )

@@ -170,7 +170,7 @@ class _Performance:
         message = f"Found {len(inventory.packages)} packages in {len(inventory.layers)} layers"
         await self._advance(ScanPhase.MATCHING, message, progress=70)
         keys = {key for package in inventory.packages for key in lookup_keys(package)}
-        async with self._services.database.read() as session:
+        async with self._services.database.snapshot() as session:
             held = {row.ecosystem: row for row in await ecosystems(session)}
             advisories = await candidates(session, keys)
         store = {}

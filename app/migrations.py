@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 
 from schema.kernel.database import Database
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 _MIGRATIONS = Path(__file__).parent.parent / "migrations"
 _LOCK = 4_815_162_342  # any number; the same in every version
 
 
 def _config(connection: Connection) -> Config:
+    # Imported where it is needed: a start on an up-to-date database, which is most of them, does without.
+    from alembic.config import Config  # noqa: PLC0415
+
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
@@ -30,19 +35,44 @@ def _locked(connection: Connection) -> Config:
     return _config(connection)
 
 
+def _newest() -> str:
+    return max(path.name for path in (_MIGRATIONS / "versions").glob("[0-9]*.py")).partition("_")[0]
+
+
+def _is_current(connection: Connection) -> bool:
+    if not inspect(connection).has_table("alembic_version"):
+        return False
+    stored = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
+    return stored == [_newest()]
+
+
 async def upgrade(database: Database, revision: str = "head") -> None:
     """Applies what is missing, in one transaction: a failed migration leaves the database as it was."""
+    if revision == "head":
+        async with database.reader.connect() as connection:
+            if await connection.run_sync(_is_current):
+                return
+
+    def migrate(connection: Connection) -> None:
+        from alembic import command  # noqa: PLC0415 -- see `_config`
+
+        command.upgrade(_locked(connection), revision)
+
     async with database.writer.begin() as connection:
-        await connection.run_sync(lambda sync: command.upgrade(_locked(sync), revision))
+        await connection.run_sync(migrate)
 
 
 async def downgrade(database: Database, revision: str) -> None:
+    from alembic import command  # noqa: PLC0415 -- see `_config`
+
     async with database.writer.begin() as connection:
         await connection.run_sync(lambda sync: command.downgrade(_locked(sync), revision))
 
 
 async def write_revision(database: Database, message: str) -> None:
     """Writes the migration from an up-to-date database to the tables as they are in the code."""
+    from alembic import command  # noqa: PLC0415 -- see `_config`
+
     number = f"{len(list((_MIGRATIONS / 'versions').glob('[0-9]*.py'))) + 1:04d}"
     async with database.writer.begin() as connection:
         await connection.run_sync(

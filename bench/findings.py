@@ -90,7 +90,7 @@ def _vulnerabilities(
             "cvss_key": cvss,
             "cvss_vectors": ["CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:N/A:N"],
             "package_name": f"library-{flaw % 900}",
-            "package_version": f"{flaw % 7}.{number % 50}.{number % 9}",
+            "package_version": f"{flaw % 7}.{number % FINDINGS_PER_IMAGE}.0",
             "package_type": PackageType.DEB,
             "fixed_versions": [f"{flaw % 7 + 1}.0.0"] if flaw % 3 else [],
             "fixable": bool(flaw % 3),

@@ -109,6 +109,11 @@ class Database:
         return engine
 
     @property
+    def reader(self) -> AsyncEngine:
+        """For what has no session: migrations look before they write."""
+        return self._reader
+
+    @property
     def writer(self) -> AsyncEngine:
         """For migrations and tests; everything else goes through `read` and `write`."""
         return self._writer

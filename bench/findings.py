@@ -52,6 +52,14 @@ async def furnish(database: Database, organization_id: str, count: int) -> None:
     async with database.write() as session:
         for image in images:
             await counts.refresh(session, organization_id, image["id"])
+    await _settle(database)
+
+
+async def _settle(database: Database) -> None:
+    """What a database does by itself sooner or later: statistics, and on PostgreSQL a first vacuum."""
+    async with database.writer.connect() as connection:
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
+        await connection.exec_driver_sql("ANALYZE" if database.is_sqlite else "VACUUM ANALYZE")
 
 
 async def _store(database: Database, rows: list[dict[str, Any]]) -> None:

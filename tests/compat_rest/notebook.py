@@ -273,7 +273,7 @@ ROWS = (
 )
 
 
-APPLICATION = Starlette(routes=bind_routes(SCHEMA._schema, ROWS, documents=DOCUMENTS))
+APPLICATION = Starlette(routes=[bind_routes(SCHEMA._schema, ROWS, documents=DOCUMENTS)])
 
 
 class NoDatabase:

@@ -24,7 +24,7 @@ from app.middleware import Admission, FaultBarrier, RequestLog, UnreadBody
 from app.openapi import Answer, description_pages
 from app.proxies import TrustedProxies
 from app.settings import Settings
-from compat_rest.adapter import ROUTE, bind_routes, method_not_allowed
+from compat_rest.adapter import ROUTE, Directory, bind_routes, method_not_allowed
 from compat_rest.envelopes import error_response
 from compat_rest.routes import ROUTES
 from schema.build import build_schema
@@ -71,7 +71,7 @@ def create_app(settings: Settings, services: Services, *, probes: Mapping[str, P
     }
     app = Starlette(
         routes=[
-            *rest,
+            rest,
             Route(GRAPHQL, graphql),
             WebSocketRoute(GRAPHQL, graphql),
             *(Route(path, Page(path, answer)) for path, answer in pages.items()),
@@ -91,7 +91,7 @@ def create_app(settings: Settings, services: Services, *, probes: Mapping[str, P
 
 
 @cache
-def _bound_schema() -> tuple[ExecutableSchema, list[Route]]:
+def _bound_schema() -> tuple[ExecutableSchema, Directory]:
     """One per process: nothing in it belongs to one application."""
     schema = build_schema()
     return schema, bind_routes(schema.graphql)

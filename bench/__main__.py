@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from bench import advisories, footprint, scans
+from bench import advisories, execution, footprint, reading, scans, triggering
 from bench.results import RESULTS, report
+
+MEASUREMENTS = (execution, reading, triggering, footprint, scans, advisories)
 
 
 def main() -> None:
@@ -13,7 +15,7 @@ def main() -> None:
     parser.add_argument("--size", choices=("small", "full"), default="small")
     parser.add_argument("--write", action="store_true", help="add the figures to bench/RESULTS.md")
     given = parser.parse_args()
-    results = [result for measurement in (footprint, scans, advisories) for result in measurement.run(given.size)]
+    results = [result for measurement in MEASUREMENTS for result in measurement.run(given.size)]
     text = report(results, given.size)
     print(text)
     if given.write:

@@ -52,6 +52,14 @@ async def furnish(database: Database, organization_id: str, count: int) -> None:
     async with database.write() as session:
         for image in images:
             await counts.refresh(session, organization_id, image["id"])
+    await _settle(database)
+
+
+async def _settle(database: Database) -> None:
+    """What a database does by itself sooner or later: statistics, and on PostgreSQL a first vacuum."""
+    async with database.writer.connect() as connection:
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
+        await connection.exec_driver_sql("ANALYZE" if database.is_sqlite else "VACUUM ANALYZE")
 
 
 async def _store(database: Database, rows: list[dict[str, Any]]) -> None:
@@ -90,7 +98,7 @@ def _vulnerabilities(
             "cvss_key": cvss,
             "cvss_vectors": ["CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:N/A:N"],
             "package_name": f"library-{flaw % 900}",
-            "package_version": f"{flaw % 7}.{number % 50}.{number % 9}",
+            "package_version": f"{flaw % 7}.{number % FINDINGS_PER_IMAGE}.0",
             "package_type": PackageType.DEB,
             "fixed_versions": [f"{flaw % 7 + 1}.0.0"] if flaw % 3 else [],
             "fixable": bool(flaw % 3),

@@ -21,7 +21,7 @@ from app.settings import Settings
 from schema.credentials.repository import insert_api_key
 from schema.kernel.context import Services
 from schema.kernel.ids import IdPrefix, new_id
-from schema.kernel.principal import Role
+from schema.kernel.principal import Principal, Role
 from schema.kernel.secrets import TokenKind, new_token
 from schema.organizations.models import Organization
 from tests.servers import create_database, postgres_server
@@ -33,6 +33,7 @@ class Product:
     services: Services
     organization_id: str
     key: str  # an admin's
+    principal: Principal  # the operator's
 
     async def get(self, url: str) -> bytes:
         return await get(self.app, url, key=self.key)
@@ -97,11 +98,12 @@ async def opened(directory: Path, database_url: str = "") -> AsyncIterator[Produ
         async with open_services(settings, Redis("")) as services:
             async with services.database.read() as session:
                 organization_id = (await session.execute(select(col(Organization.id)))).scalar_one()
-            key = await _key(services, organization_id)
-            yield Product(create_app(settings, services), services, organization_id, key)
+            key = await new_key(services, organization_id)
+            operator = await administration.operator_of(services, organization_id)
+            yield Product(create_app(settings, services), services, organization_id, key, operator)
 
 
-async def _key(services: Services, organization_id: str) -> str:
+async def new_key(services: Services, organization_id: str) -> str:
     key, now = new_token(TokenKind.API_KEY), services.clock()
     values = {
         "id": new_id(IdPrefix.API_KEY),

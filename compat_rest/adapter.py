@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from graphql import GraphQLSchema
+from starlette.datastructures import URLPath
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route as StarletteRoute
+from starlette.routing import BaseRoute, Match, NoMatchFound
 from starlette.types import Receive, Scope, Send
 
 from compat_rest.endpoints import Endpoint, read_documents
@@ -47,6 +48,67 @@ class Resource:
         await response(scope, receive, send)
 
 
+class Directory(BaseRoute):
+    """Every path of the table as one route: found by its segments, however many rows there are.
+
+    A literal segment is preferred to a `{parameter}`: `/api/images/upload` is not the image called upload.
+    """
+
+    def __init__(self, resources: Iterable[Resource]) -> None:
+        self.resources = tuple(resources)
+        self._root = _Node()
+        for resource in self.resources:
+            node = self._root
+            for segment in resource.path.split("/")[1:]:
+                node = node.child(segment)
+            node.resource = resource
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        if scope["type"] != "http":
+            return Match.NONE, {}
+        found = self._root.find(scope["path"].split("/")[1:], 0)
+        if found is None:
+            return Match.NONE, {}
+        resource, parameters = found
+        return Match.FULL, {"endpoint": resource, "path_params": parameters}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await scope["endpoint"](scope, receive, send)
+
+    def url_path_for(self, name: str, /, **_path_params: object) -> URLPath:
+        raise NoMatchFound(name, {})  # the table's templates say where a thing is
+
+
+class _Node:
+    """A place in the tree of segments."""
+
+    def __init__(self) -> None:
+        self.resource: Resource | None = None
+        self._literals: dict[str, _Node] = {}
+        self._parameters: dict[str, _Node] = {}  # one, unless rows call the same segment differently
+
+    def child(self, segment: str) -> _Node:
+        children, name = self._literals, segment
+        if segment.startswith("{"):
+            children, name = self._parameters, segment[1:-1]
+        return children.setdefault(name, _Node())
+
+    def find(self, segments: Sequence[str], position: int) -> tuple[Resource, dict[str, str]] | None:
+        """What is at the end of the segments, with the values of parameters on the way."""
+        if position == len(segments):
+            return None if self.resource is None else (self.resource, {})
+        segment = segments[position]
+        literal = self._literals.get(segment)
+        found = None if literal is None else literal.find(segments, position + 1)
+        if found is None and segment:
+            for name, node in self._parameters.items():
+                found = node.find(segments, position + 1)
+                if found is not None:
+                    found[1][name] = segment
+                    break
+        return found
+
+
 def method_not_allowed(allowed: Iterable[str], request_id: str) -> Response:
     methods = ", ".join(sorted(allowed))
     error = HarborGuardError(ErrorCode.METHOD_NOT_ALLOWED, f"The method is not allowed here; allowed: {methods}")
@@ -55,7 +117,7 @@ def method_not_allowed(allowed: Iterable[str], request_id: str) -> Response:
 
 def bind_routes(
     schema: GraphQLSchema, rows: Iterable[Route] = ROUTES, *, documents: Mapping[str, str] | None = None
-) -> list[StarletteRoute]:
+) -> Directory:
     """Every row bound to the schema, grouped by path. Raises ValueError for a row that cannot work.
 
     `documents` are texts by operation name; without them, those of the table.
@@ -68,4 +130,4 @@ def bind_routes(
             msg = f"{row.method} {row.path} is declared twice"
             raise ValueError(msg)
         methods[row.method] = Endpoint.bind(row, schema, texts)
-    return [StarletteRoute(path, Resource(path, endpoints)) for path, endpoints in paths.items()]
+    return Directory(Resource(path, endpoints) for path, endpoints in paths.items())

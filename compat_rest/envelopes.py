@@ -29,6 +29,8 @@ STATUS_OF = {
 }
 UNAVAILABLE_RETRY_SECONDS = 2
 META_FIELDS = ("page", "pageSize", "total", "totalPages", "hasNext", "hasPrev")
+# Only there, and false, where a long list was counted up to a bound: `total` then means "at least".
+INEXACT = "totalIsExact"
 
 
 class JsonResponse(Response):
@@ -63,6 +65,8 @@ def error_response(
 def page_body(page: Mapping[str, Any], *, path: str, query: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """A page with its place and the links beside it. `query` is what the caller asked, in the order it was asked."""
     meta = {name: page["meta"][name] for name in META_FIELDS}
+    if not page["meta"][INEXACT]:
+        meta[INEXACT] = False
     return {"data": page["items"], "meta": meta, "links": _links(meta, path, query)}
 
 

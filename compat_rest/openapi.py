@@ -27,7 +27,7 @@ from graphql import (
 from compat_rest.answers import HEADERS, OF_ANY, Problems, json_response, problem_examples, problems_of, response
 from compat_rest.bodies import ARCHIVES, JSON
 from compat_rest.endpoints import Endpoint, read_documents
-from compat_rest.envelopes import META_FIELDS, list_body, page_body
+from compat_rest.envelopes import INEXACT, META_FIELDS, list_body, page_body
 from compat_rest.events import END
 from compat_rest.examples import Examples
 from compat_rest.parameters import MAX_PATH_SEGMENT, Parameter
@@ -240,6 +240,7 @@ def _success(endpoint: Endpoint, answer: Selected, shapes: Shapes, address: str)
     parts = {name: _schema_reference(name.capitalize()) for name in ("meta", "links")}
     shown = examples.of(items)
     place = {"page": 1, "pageSize": DEFAULT_LIMIT, "total": 1, "totalPages": 1, "hasNext": False, "hasPrev": False}
+    place[INEXACT] = True
     body = (
         page_body({"items": shown, "meta": place}, path=address, query=())
         if paged
@@ -265,8 +266,9 @@ def _envelope_parts(meta: GraphQLNamedType, shapes: Shapes) -> Json:
             {
                 name: shapes.leaf(get_named_type(field.type)) | described(field.description)
                 for name, field in meta.fields.items()
-                if name in META_FIELDS
-            }
+                if name in (*META_FIELDS, INEXACT)
+            },
+            required=META_FIELDS,
         ),
     }
 

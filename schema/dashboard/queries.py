@@ -22,14 +22,12 @@ class DashboardQuery:
     async def dashboard(self, info: Info) -> Dashboard:
         organization_id = info.context.organization_id
         async with info.context.read() as session:
-            groups = await repository.vulnerability_groups(session, organization_id)
-            images = await repository.images_by_grade(session, organization_id)
-            scans = await repository.active_scans(session, organization_id)
+            figures = await repository.figures(session, organization_id)
             riskiest = await repository.riskiest_images(session, organization_id)
         by_severity: Counter[Severity] = Counter()
         by_status: Counter[TriageStatus] = Counter()
         fixable = 0
-        for group in groups:
+        for group in figures.groups:
             by_status[group.status] += group.count
             if group.status in OPEN_STATUSES:
                 by_severity[group.severity] += group.count
@@ -41,9 +39,9 @@ class DashboardQuery:
             ),
             fixable=fixable,
             statuses=[StatusCount(status=status, count=by_status[status]) for status in TriageStatus],
-            images=sum(images.values()),
-            grades=[GradeCount(grade=grade, count=images.get(grade, 0)) for grade in (*Grade, None)],
-            queued_scans=scans[ScanStatus.QUEUED],
-            running_scans=scans[ScanStatus.IN_PROGRESS],
+            images=sum(figures.images.values()),
+            grades=[GradeCount(grade=grade, count=figures.images.get(grade, 0)) for grade in (*Grade, None)],
+            queued_scans=figures.scans.get(ScanStatus.QUEUED, 0),
+            running_scans=figures.scans.get(ScanStatus.IN_PROGRESS, 0),
             riskiest_images=list(riskiest),
         )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Boolean, CompoundSelect, String, cast, func, literal, null, select, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -15,7 +16,8 @@ from schema.images.models import Image
 from schema.images.repository import IMAGES
 from schema.kernel.listing import Shape
 from schema.kernel.pagination import SortOrder
-from schema.kernel.parameters import ORGANIZATION
+from schema.kernel.parameters import ORGANIZATION, parameter
+from schema.kernel.rows import as_text
 from schema.kernel.tenancy import tenant
 from schema.scans.models import ACTIVE, Scan, ScanStatus
 from schema.vulnerabilities.counts import EVERY_IMAGE
@@ -40,26 +42,71 @@ class Group:
     count: int
 
 
-async def vulnerability_groups(session: AsyncSession, organization_id: str) -> list[Group]:
-    table = VulnerabilityCount
-    statement = select(col(table.severity), col(table.status), col(table.fixable), col(table.count)).where(
-        tenant(table, organization_id), col(table.image_id) == EVERY_IMAGE, col(table.count) > 0
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What the dashboard counts."""
+
+    groups: Sequence[Group]
+    images: Mapping[Grade | None, int]
+    scans: Mapping[ScanStatus, int]
+
+
+class _Kind(StrEnum):
+    VULNERABILITIES = "vulnerabilities"
+    IMAGES = "images"
+    SCANS = "scans"
+
+
+@cache
+def _figures() -> CompoundSelect[Any]:
+    """One statement for all figures: its parts differ in their table and are alike in their columns."""
+    counts, organization = VulnerabilityCount, parameter(ORGANIZATION)
+    nothing = null()
+    vulnerabilities = select(
+        literal(_Kind.VULNERABILITIES.value),
+        as_text(counts.severity),
+        as_text(counts.status),
+        col(counts.fixable),
+        col(counts.count),
+    ).where(tenant(counts, organization), col(counts.image_id) == EVERY_IMAGE, col(counts.count) > 0)
+    images = (
+        select(
+            literal(_Kind.IMAGES.value),
+            as_text(Image.grade),
+            cast(nothing, String),
+            cast(nothing, Boolean),
+            func.count(),
+        )
+        .where(tenant(Image, organization))
+        .group_by(col(Image.grade))
     )
-    return [Group(*row) for row in await session.execute(statement)]
-
-
-async def images_by_grade(session: AsyncSession, organization_id: str) -> Mapping[Grade | None, int]:
-    statement = select(col(Image.grade), func.count()).where(tenant(Image, organization_id)).group_by(col(Image.grade))
-    return dict((await session.execute(statement)).tuples().all())
-
-
-async def active_scans(session: AsyncSession, organization_id: str) -> Counter[ScanStatus]:
-    statement = (
-        select(col(Scan.status), func.count())
-        .where(tenant(Scan, organization_id), col(Scan.status).in_(ACTIVE))
+    scans = (
+        select(
+            literal(_Kind.SCANS.value),
+            as_text(Scan.status),
+            cast(nothing, String),
+            cast(nothing, Boolean),
+            func.count(),
+        )
+        .where(tenant(Scan, organization), col(Scan.status).in_(ACTIVE))
         .group_by(col(Scan.status))
     )
-    return Counter(dict((await session.execute(statement)).tuples().all()))
+    return union_all(vulnerabilities, images, scans)
+
+
+async def figures(session: AsyncSession, organization_id: str) -> Figures:
+    groups: list[Group] = []
+    images: dict[Grade | None, int] = {}
+    scans: dict[ScanStatus, int] = {}
+    for kind, first, status, fixable, count in await session.execute(_figures(), {ORGANIZATION: organization_id}):
+        match kind:
+            case _Kind.VULNERABILITIES:
+                groups.append(Group(Severity(first), TriageStatus(status), fixable, count))
+            case _Kind.IMAGES:
+                images[None if first is None else Grade(first)] = count
+            case _:
+                scans[ScanStatus(first)] = count
+    return Figures(groups=groups, images=images, scans=scans)
 
 
 async def riskiest_images(session: AsyncSession, organization_id: str) -> Sequence[Any]:

@@ -213,14 +213,16 @@ DOCUMENTS = {
     "listNotes": """
         query listNotes($page: Int, $limit: Int, $colour: [Colour!], $pinned: Boolean, $rating: Int, $text: String) {
           notes(page: $page, limit: $limit, colour: $colour, pinned: $pinned, rating: $rating, text: $text) {
-            items { id title } meta { page pageSize total totalPages hasNext hasPrev }
+            items { id title } meta { page pageSize total totalIsExact totalPages hasNext hasPrev }
           }
         }""",
     "getNote": "query getNote($noteId: ID!) { note(id: $noteId) { id title colour writtenAt } }",
     "listNotePages": """
         query listNotePages($noteId: ID!, $page: Int, $limit: Int) {
           note(id: $noteId) {
-            pages(page: $page, limit: $limit) { items { id } meta { page pageSize total totalPages hasNext hasPrev } }
+            pages(page: $page, limit: $limit) {
+              items { id } meta { page pageSize total totalIsExact totalPages hasNext hasPrev }
+            }
           }
         }""",
     "listNoteTags": "query listNoteTags($noteId: ID!) { note(id: $noteId) { tags } }",
@@ -271,7 +273,7 @@ ROWS = (
 )
 
 
-APPLICATION = Starlette(routes=bind_routes(SCHEMA._schema, ROWS, documents=DOCUMENTS))
+APPLICATION = Starlette(routes=[bind_routes(SCHEMA._schema, ROWS, documents=DOCUMENTS)])
 
 
 class NoDatabase:

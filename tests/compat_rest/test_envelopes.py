@@ -15,6 +15,7 @@ def page(number: int, total_pages: int, size: int = 50) -> dict[str, Any]:
             "page": number,
             "pageSize": size,
             "total": total_pages * size,
+            "totalIsExact": True,
             "totalPages": total_pages,
             "hasNext": number < total_pages,
             "hasPrev": number > 1,
@@ -55,6 +56,13 @@ def test_meta_has_exactly_the_documented_fields() -> None:
     meta = page_body(given, path="/api/scans", query=[])["meta"]
 
     assert list(meta) == ["page", "pageSize", "total", "totalPages", "hasNext", "hasPrev"]
+
+
+def test_a_total_that_was_counted_up_to_a_bound_says_so() -> None:
+    given = page(1, 200)
+    given["meta"]["totalIsExact"] = False
+
+    assert page_body(given, path="/api/scans", query=[])["meta"]["totalIsExact"] is False
 
 
 @pytest.mark.parametrize(("items", "pages"), [([], 0), ([1, 2], 1)])

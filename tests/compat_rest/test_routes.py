@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 from graphql import GraphQLSchema
-from starlette.routing import compile_path
+from starlette.routing import Match, compile_path
 
+from compat_rest.adapter import Directory, Resource
 from compat_rest.endpoints import Endpoint, read_documents
 from compat_rest.routes import ROUTES, Route
 from schema.build import build_schema
@@ -84,3 +85,46 @@ def test_more_specific_paths_come_first() -> None:
 @pytest.mark.parametrize("route", [route for route in ROUTES if route.method == "POST" and route.status == 201])
 def test_what_creates_honours_an_idempotency_key(route: Route) -> None:
     assert route.creates or route.operation == "completeSetup"  # nobody is signed in yet whose key it could be
+
+
+def _directory(*paths: str) -> Directory:
+    return Directory(Resource(path, {}) for path in paths)
+
+
+@pytest.mark.parametrize(
+    ("path", "found", "parameters"),
+    [
+        ("/api/images", "/api/images", {}),
+        ("/api/images/upload", "/api/images/upload", {}),
+        ("/api/images/img-1", "/api/images/{imageId}", {"imageId": "img-1"}),
+        ("/api/images/upload/tags", "/api/images/{imageId}/tags", {"imageId": "upload"}),
+        (
+            "/api/scans/scn-1/engines/syft/raw",
+            "/api/scans/{scanId}/engines/{engine}/raw",
+            {"scanId": "scn-1", "engine": "syft"},
+        ),
+        ("/api/images/", None, {}),
+        ("/api/images//tags", None, {}),
+        ("/api", None, {}),
+        ("api/images", None, {}),
+        ("", None, {}),
+        ("/api/scans/scn-1/engines/syft", None, {}),
+        ("/api/images/{imageId}", "/api/images/{imageId}", {"imageId": "{imageId}"}),
+    ],
+)
+def test_a_path_is_found_by_its_segments(path: str, found: str | None, parameters: dict[str, str]) -> None:
+    directory = _directory(
+        "/api/images",
+        "/api/images/upload",
+        "/api/images/{imageId}",
+        "/api/images/{imageId}/tags",
+        "/api/scans/{scanId}/engines/{engine}/raw",
+    )
+    match, scope = directory.matches({"type": "http", "path": path})
+    assert (match is Match.FULL) == (found is not None)
+    if found is not None:
+        assert (scope["endpoint"].path, scope["path_params"]) == (found, parameters)
+
+
+def test_the_directory_is_for_http_only() -> None:
+    assert _directory("/graphql").matches({"type": "websocket", "path": "/graphql"})[0] is Match.NONE

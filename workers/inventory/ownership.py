@@ -1,15 +1,15 @@
 """Which files of an image a distribution's package brought.
 
-A Python or Node package that came inside a distribution's package is patched by the distribution under the version of
-that package: its own version says nothing about which flaws it still has, and its advisories must not be held against it.
+A language's package that came inside a distribution's package is patched by the distribution under the version of that
+package: its own version says nothing about which flaws it still has, and its advisories must not be held against it.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from itertools import islice
 
+from workers.inventory.excerpts import digest_of
 from workers.oci.files import ImageFile, Locate, Place
 
 MAX_PATH = 4096  # characters; longer is no path of an image
@@ -21,7 +21,7 @@ _MERGED = ("bin/", "lib", "sbin/")  # below /usr in distributions of today, what
 class Ownership:
     """Takes each package's claims to files; tells whose a file is, and the layer that brought a package.
 
-    Only files of `files` can be owned: those whose content an analyser asked for.
+    Only files of `files` can be owned: those whose content, or an excerpt of it, an analyser asked for.
     """
 
     def __init__(self, files: Mapping[str, ImageFile], locate: Locate = lambda _path: None) -> None:
@@ -68,5 +68,5 @@ class Ownership:
         """Remembered, because a list may name one large file without end."""
         key = (path, algorithm)
         if key not in self._digests:
-            self._digests[key] = hashlib.new(algorithm, self._files[path].content, usedforsecurity=False).hexdigest()
+            self._digests[key] = digest_of(self._files[path], algorithm)
         return self._digests[key]

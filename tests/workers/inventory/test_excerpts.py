@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 import zlib
@@ -16,7 +17,7 @@ from tests.factories.images import File, Hardlink, Symlink, Whiteout
 from tests.factories.jars import jar, pom
 from workers.examination import Questions
 from workers.inventory import excerpts
-from workers.inventory.excerpts import take_excerpt
+from workers.inventory.excerpts import digest_of, take_excerpt
 from workers.inventory.inventory import take_inventory, wanted
 from workers.oci.layers import merge_layers
 from workers.oci.limits import MIB, ImageLimits
@@ -57,6 +58,47 @@ def test_programs_and_archives(tmp_path: Path) -> None:
         (PackageType.MAVEN, "g:a", "opt/app.jar", top.diff_id),
     ]
     assert taken.warnings == ()
+
+
+def test_what_a_distribution_s_package_brought_has_that_as_its_owner(tmp_path: Path) -> None:
+    """As long as it is as the package brought it, and the archives within an archive are the archive's."""
+    inner = jar(pom("g", "inner", "1"))
+    files: dict[str, bytes] = {
+        "usr/bin/shop": go("v1.0.0"),
+        "usr/bin/replaced": go("v2.0.0"),
+        "usr/local/bin/own": go("v3.0.0"),
+        "usr/share/java/a.jar": jar({**pom("g", "a", "1"), "lib/inner.jar": inner}),
+    }
+    sums = "".join(
+        f"{hashlib.md5(content, usedforsecurity=False).hexdigest()}  {path}\n" for path, content in files.items()
+    )
+    base = images.layer(
+        {
+            "var/lib/dpkg/status": b"Package: shop\nStatus: install ok installed\nArchitecture: all\nVersion: 1-1\n",
+            "var/lib/dpkg/info/shop.md5sums": sums.encode(),
+            **{path: File(content, mode=0o755) for path, content in files.items()},
+        }
+    )
+    top = images.layer({"usr/bin/replaced": program("v2.0.1")})
+    taken = inventory_of(tmp_path, base, top)
+    owners = {package.path: package.owner for package in taken.packages}
+    assert owners == {
+        "var/lib/dpkg/status": None,
+        "usr/bin/shop": "shop",
+        "usr/bin/replaced": None,
+        "usr/local/bin/own": None,
+        "usr/share/java/a.jar": "shop",
+        "usr/share/java/a.jar!/lib/inner.jar": "shop",
+    }
+
+
+@pytest.mark.parametrize(("algorithm", "size"), [("md5", 32), ("sha1", 40), ("sha256", 64), ("sha512", 0)])
+def test_digests_are_those_of_the_whole_program(algorithm: str, size: int, tmp_path: Path) -> None:
+    content = go("v1.0.0") + os.urandom(MIB)
+    layout = images.write_layout(tmp_path, images.image(images.layer({"usr/bin/shop": File(content, mode=0o755)})))
+    merged = merge_layers(layout, wanted=wanted, limits=ImageLimits(), take_excerpt=take_excerpt)
+    digest = digest_of(merged.files["usr/bin/shop"], algorithm)
+    assert digest == hashlib.new(algorithm, content).hexdigest()[:size]
 
 
 def test_only_what_can_be_run_is_looked_into(tmp_path: Path) -> None:

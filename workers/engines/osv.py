@@ -28,6 +28,8 @@ _LANGUAGES = {
     "Go": PackageType.GO,
     "crates.io": PackageType.CARGO,
     "Maven": PackageType.MAVEN,
+    "Packagist": PackageType.COMPOSER,
+    "NuGet": PackageType.NUGET,
 }
 _FOUND, _NO_PACKAGES = 1, 128  # exit codes that are answers, too (docs of OSV-Scanner, "Return codes")
 

@@ -37,6 +37,8 @@ _LANGUAGES = {
     PackageType.GO: ("golang", "Go"),
     PackageType.CARGO: ("cargo", "crates.io"),
     PackageType.MAVEN: ("maven", "Maven"),
+    PackageType.COMPOSER: ("composer", "Packagist"),
+    PackageType.NUGET: ("nuget", "NuGet"),
 }
 _STANDARD_LIBRARY = "stdlib"  # of Go; its version is that of the toolchain, as advisories write it: 1.22.3
 _RPM_KEYS = "gpg-pubkey"  # keys, which RPM lists among the packages

@@ -25,6 +25,8 @@ TYPES = {
     "rust-crate": PackageType.CARGO,
     "java-archive": PackageType.MAVEN,
     "jenkins-plugin": PackageType.MAVEN,
+    "php-composer": PackageType.COMPOSER,
+    "dotnet": PackageType.NUGET,
 }
 _SOURCE_RPM = re.compile(r"(.+)-([^-]+-[^-]+)\.(?:no)?src\.rpm")
 _MAVEN_PURL = re.compile(r"pkg:maven/([^/@?#]+)/")

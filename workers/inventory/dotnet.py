@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from schema.advisories.ecosystems import normalize_name
 from schema.dependencies.records import PackageRecord, PackageType
 from workers.inventory.documents import LOCK, named_objects, read_json, text
 from workers.inventory.locks import is_of_an_application
@@ -59,7 +60,7 @@ def _package(name: str, version: str, file: ImageFile, notes: Notes) -> Iterator
         version,
         purl=("nuget", None, name),
         ecosystem=ECOSYSTEM,
-        source_name=name,
+        source_name=normalize_name(ECOSYSTEM, name),
         licenses=(),
         file=file,
         notes=notes,

@@ -7,6 +7,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from tests.factories.images import CREATED, Image, Whiteout, image, layer, write_layout
 from tests.workers.workshop import OS_RELEASE
 from workers.engines.report import ImageFacts
@@ -39,6 +41,22 @@ Description: x
 
 """
 GEM = b'Gem::Specification.new do |s|\n  s.name = "rack".freeze\n  s.version = "2.2.3"\n  s.licenses = ["MIT".freeze]\nend\n'
+INSTALLED = orjson.dumps({"packages": [{"name": "psr/log", "version": "1.1.4", "type": "library", "license": ["MIT"]}]})
+LIBRARIES = orjson.dumps(
+    {
+        "runtimeTarget": {"name": ".NETCoreApp,Version=v6.0", "signature": ""},
+        "targets": {
+            ".NETCoreApp,Version=v6.0": {
+                "Shop/1.0.0": {"dependencies": {"Newtonsoft.Json": "12.0.1"}, "runtime": {"Shop.dll": {}}},
+                "Newtonsoft.Json/12.0.1": {"runtime": {"lib/netstandard2.0/Newtonsoft.Json.dll": {}}},
+            }
+        },
+        "libraries": {
+            "Shop/1.0.0": {"type": "project", "serviceable": False, "sha512": ""},
+            "Newtonsoft.Json/12.0.1": {"type": "package", "serviceable": True, "sha512": "x", "path": "n.json/12.0.1"},
+        },
+    }
+)
 METADATA = b"Metadata-Version: 2.1\nName: Typing_Extensions\nVersion: 4.0\nLicense: MIT\n"
 SITE = "usr/lib/python3/dist-packages/Typing_Extensions-4.0.dist-info"
 CANARY = "value-of-the-environment"
@@ -73,6 +91,8 @@ def various() -> Image:
             "srv/node_modules/@babel/core/package.json": b'{"name": "@babel/core", "version": "7.1.0", "license": "MIT"}',
             "srv/log4j-core-2.14.1.jar": jar(),
             "usr/lib/ruby/gems/3.1.0/specifications/rack-2.2.3.gemspec": GEM,
+            "srv/vendor/composer/installed.json": INSTALLED,
+            "srv/Shop.deps.json": LIBRARIES,
             "root/token": f"\n\ntoken {TOKEN}\n".encode(),
             "srv/big": b"x" * 5000,
         },

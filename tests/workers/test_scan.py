@@ -7,6 +7,7 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from sqlalchemy import select
 from sqlmodel import SQLModel
 
@@ -185,8 +186,11 @@ async def test_the_log_tells_the_way_in_order(workshop: Workshop) -> None:
 
 
 @on_sqlite
-async def test_t50_no_secret_of_an_image_is_stored(workshop: Workshop) -> None:
+@pytest.mark.parametrize("tools", [NO_TOOLS, ONLY_REAL_TOOLS], ids=["native", "tools"])
+async def test_t50_no_secret_of_an_image_is_stored(workshop: Workshop, tools: dict[Engine, str]) -> None:
+    """Whoever answers: Trivy, Syft and Dive show what they have read, too."""
     built, canaries = canary_image()
+    workshop.tools = tools
 
     scan = await workshop.scanned(workshop.layout(built), engines=tuple(Engine))
 

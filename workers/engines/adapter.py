@@ -48,4 +48,4 @@ class Adapter:
     version: Sequence[str] = ("--version",)  # arguments that make it tell its version
     database_date: Callable[[Path], datetime | None] | None = None  # None: it needs no database
     needs_database: bool = False  # without its database it has nothing to say
-    withheld: Sequence[Sequence[str]] = ()  # members of its answer not kept: environments, paths of this machine
+    withheld: Sequence[Sequence[str]] = ()  # members of its answer not kept: environments, files, paths of this machine

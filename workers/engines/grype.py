@@ -104,5 +104,10 @@ ADAPTER = Adapter(
     environment=_environment,
     database_date=_database_date,
     needs_database=True,
-    withheld=(("source", "target", "config"), ("descriptor", "configuration"), ("descriptor", "db")),
+    withheld=(
+        ("source", "target", "config"),
+        ("source", "target", "labels"),
+        ("descriptor", "configuration"),
+        ("descriptor", "db"),
+    ),
 )

@@ -29,6 +29,7 @@ from workers.oci.layout import Image
 from workers.oci.limits import Budget, ImageLimits
 from workers.reading import read_report
 from workers.sandbox import GIB, MIB, Completed, Fence, SandboxFailure, SandboxLimits, run
+from workers.secrets.search import redact
 
 log = structlog.get_logger(__name__)
 KEPT_OUTPUT = 32 * MIB  # what is kept of one engine's output as evidence, before it is compressed
@@ -201,7 +202,7 @@ class EngineRuns:
             raise EngineFailure(f"ended with exit code {done.exit_code}{f': {said}' if said else ''}")
 
     def _last_words(self, done: Completed, printed: Path) -> str:
-        """The last line it wrote for people, without paths of this machine."""
+        """The last line it wrote for people, without paths of this machine and secrets of the image."""
         with printed.open("rb") as file:
             file.seek(max(0, printed.stat().st_size - _TAIL))
             tail = file.read(_TAIL).decode(errors="replace")
@@ -209,7 +210,7 @@ class EngineRuns:
         words = lines[-1]
         for path in (self.scratch, self.image.layout, self.toolbox.databases, *self.toolbox.hidden):
             words = words.replace(str(path.absolute()), "…")
-        return text(words, _WORDS)
+        return redact(text(words, _WORDS))
 
     async def _docker_archive(self) -> Path:
         """Made once, by whoever asks first; whoever is cancelled while it is made does not end it for the others."""

@@ -120,5 +120,9 @@ ADAPTER = Adapter(
     arguments=_arguments,
     read=_read,
     environment=lambda _: {"SYFT_CHECK_FOR_APP_UPDATE": "false"},
-    withheld=(("source", "metadata", "config"), ("descriptor", "configuration")),
+    withheld=(
+        ("source", "metadata", "config"),
+        ("source", "metadata", "labels"),
+        ("descriptor", "configuration"),
+    ),
 )

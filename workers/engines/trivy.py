@@ -294,5 +294,10 @@ ADAPTER = Adapter(
     prepare=_prepare,
     notes=_notes,
     database_date=_database_date,
-    withheld=(("Metadata", "ImageConfig"),),
+    withheld=(
+        ("Metadata", "ImageConfig"),
+        # Lines around what was found, in which there may be more.
+        ("Results", "Secrets", "Code"),
+        ("Results", "Misconfigurations", "CauseMetadata", "Code"),
+    ),
 )

@@ -24,6 +24,7 @@ FILE_BYTES = 5 * 1024**2  # of a file that are searched, from its start
 PROBE_BYTES = 8192  # a file with a zero byte among these is binary and not searched, which is how Git tells
 FILE_SIGHTINGS = 50  # in one file
 REDACTED_CHARACTERS = 64 * 1024  # of a text; what is behind is cut off, not shown as it is
+DOCUMENT_DEPTH = 100  # objects and lists within each other; what tools print has a tenth of it
 _TRIED = 2000  # matches of one rule in one file that are looked at
 _JUDGED = 200  # bytes of a secret that entropy and placeholders are judged by
 _FEWEST = 5  # different characters
@@ -130,6 +131,17 @@ def redact(text: str) -> str:
         pieces += [content[at:start], masked.encode()]
         at = end
     return b"".join([*pieces, content[at:]]).decode("utf-8", "replace")
+
+
+def redact_document(document: Any, depth: int = DOCUMENT_DEPTH) -> Any:
+    """A document of JSON with every text redacted. What lies deeper than `depth` is left out."""
+    if isinstance(document, str):
+        return redact(document)
+    if isinstance(document, dict):
+        return {key: redact_document(value, depth - 1) for key, value in document.items()} if depth else None
+    if isinstance(document, list):
+        return [redact_document(each, depth - 1) for each in document] if depth else None
+    return document
 
 
 def redact_summary(summary: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,18 +7,20 @@ they are installed. Syft, Dive and the rest of Trivy run in test_real_tools.py.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from schema.dependencies.records import OperatingSystem, PackageRecord, PackageType
-from schema.scans.evidence import CheckLevel
+from schema.scans.evidence import CheckLevel, MisconfigurationRecord, SecretRecord
 from schema.scans.models import Engine
 from schema.vulnerabilities.records import Severity
+from tests.workers.secrets.samples import ALNUM, made_up
 from workers.engines import report as reports
 from workers.engines.catalog import ADAPTERS
 from workers.engines.documents import EngineFailure
-from workers.engines.reading import without
+from workers.engines.reading import masked, without
 from workers.engines.report import EngineReport, ImageFacts, Packages, findings, joined_version
 
 LAYER, TOP = "sha256:" + "a" * 64, "sha256:" + "b" * 64
@@ -373,4 +375,24 @@ def test_lists_of_one_finding_are_bounded() -> None:
 def test_members_are_withheld_wherever_they_are() -> None:
     document = {"a": {"b": {"c": 1, "d": 2}}, "e": 3}
     assert without(document, [("a", "b", "c"), ("e",), ("x", "y"), ("e", "f")]) == {"a": {"b": {"d": 2}}}
+    assert without({"a": [{"b": 1, "c": 2}, 3, {"d": 4}]}, [("a", "b")]) == {"a": [{"c": 2}, 3, {"d": 4}]}
+
+
+def test_what_a_tool_quotes_is_masked() -> None:
+    token = "ghp_" + made_up(ALNUM, 36)
+    quoted, shown = f"found {token} in a step", f"found ghp_********{token[-4:]} in a step"
+    record = MisconfigurationRecord(
+        check_id="CIS-DI-0010",
+        title=quoted,
+        level=CheckLevel.FATAL,
+        severity=Severity.HIGH,
+        evidence=("a step", quoted),
+        remediation="",
+    )
+    secret = SecretRecord(
+        rule="r", title="", severity=Severity.HIGH, path="", line=1, masked=quoted, layer_digest="", layer_index=-1
+    )
+    report = masked(EngineReport(misconfigurations=(record,), secrets=(secret,), warnings=(quoted,)))
+    assert report.misconfigurations == (replace(record, title=shown, evidence=("a step", shown)),)
+    assert (report.secrets, report.warnings) == ((replace(secret, masked=shown),), (shown,))
     assert document["a"] == {"b": {"c": 1, "d": 2}}

@@ -52,7 +52,7 @@ def test_an_application() -> None:
         version="12.0.1",
         type=PackageType.NUGET,
         ecosystem="NuGet",
-        source_name="Newtonsoft.Json",
+        source_name="newtonsoft.json",
         source_version="12.0.1",
         purl="pkg:nuget/Newtonsoft.Json@12.0.1",
         path=PATH,

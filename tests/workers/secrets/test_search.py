@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 from tests.workers.secrets.samples import ALNUM, SAMPLES, made_up, pem, secret_lines, text
 from workers.secrets.names import is_secret_name, is_secret_value
 from workers.secrets.rules import RULES
-from workers.secrets.search import FILE_SIGHTINGS, REDACTED_CHARACTERS, is_binary, mask, redact, redact_summary, search
+from workers.secrets.search import (
+    DOCUMENT_DEPTH,
+    FILE_SIGHTINGS,
+    REDACTED_CHARACTERS,
+    is_binary,
+    mask,
+    redact,
+    redact_document,
+    redact_summary,
+    search,
+)
 
 MIB = 1024**2
 
@@ -188,6 +198,20 @@ class TestRedaction:
         assert token not in str(redacted)
         assert redacted["labels"] == {"api.token": "********", "a": f"ghp_********{token[-4:]}", "b": "c"}
         assert redacted["n"] == 1
+
+    def test_a_document_is_redacted_everywhere_and_only_so_deep(self) -> None:
+        token = "ghp_" + made_up(ALNUM, 36)
+        masked = f"ghp_********{token[-4:]}"
+        assert redact_document({"a": [token, {"b": token}], "n": 1.5, "x": None}) == {
+            "a": [masked, {"b": masked}],
+            "n": 1.5,
+            "x": None,
+        }
+        nested: object = token
+        for _ in range(DOCUMENT_DEPTH - 1):
+            nested = [nested]
+        assert masked in str(redact_document([nested]))
+        assert masked not in str(redact_document([[nested]]))
 
     @given(st.text())
     def test_any_text(self, content: str) -> None:

@@ -12,6 +12,7 @@ from workers.oci.layout import Image
 from workers.oci.registry import RegistryCredentials, pull
 from workers.reading import unpack_archive
 from workers.runtime import WorkerRuntime
+from workers.sandbox import Fence
 
 
 async def fetch_image(scan: Scan, runtime: WorkerRuntime, destination: Path) -> Image:
@@ -31,6 +32,8 @@ async def fetch_image(scan: Scan, runtime: WorkerRuntime, destination: Path) -> 
         limits=runtime.limits.image,
         sandbox=runtime.limits.analysis,
         reference=scan.reference,
+        # A path is named by a person on this machine, who may be root and scan what is another's.
+        fence=None if scan.source_kind is SourceKind.PATH else Fence(),
     )
 
 

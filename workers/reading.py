@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -34,6 +35,7 @@ _REPORT = TypeAdapter(EngineReport)
 _FAILURE = TypeAdapter(Failure)
 # -P: no module is looked for in the scratch directory. -S: what `site` would do is in the path we hand over.
 _COMMAND = (sys.executable, "-P", "-S", "-m", "workers.analysis")
+_FENCE = Fence()  # the child writes to its own directory and has no network
 _STDERR = 2000  # characters of a crash's last words that go to the log
 
 
@@ -45,7 +47,9 @@ async def examine_image(
     Raises ScanFailure; LIMIT_EXCEEDED also for time and memory.
     """
     asked = {"layout": _absolute(layout), "questions": asdict(questions)}
-    return await _ask({"examine": asked}, _EXAMINATION, limits, sandbox, cwd=layout)
+    # Not in the layout: whoever reads an image must not be able to change it.
+    with tempfile.TemporaryDirectory(prefix="reading-", dir=_absolute(layout.parent)) as scratch:
+        return await _ask({"examine": asked}, _EXAMINATION, limits, sandbox, cwd=Path(scratch), fence=_FENCE)
 
 
 async def unpack_archive(
@@ -56,10 +60,12 @@ async def unpack_archive(
     limits: ImageLimits,
     sandbox: SandboxLimits,
     reference: str | None = None,
+    fence: Fence | None = _FENCE,
 ) -> Image:
     """Brings one image of a layout directory or an archive into a verified layout, a new directory in a scratch directory.
 
-    `platform` and `reference` choose among several. Raises ScanFailure, as `examine_image` does.
+    `platform` and `reference` choose among several. A fence takes root's privileges away: without it, root reads what
+    belongs to others. Raises ScanFailure, as `examine_image` does.
     """
     asked = {
         "source": _absolute(source),
@@ -67,7 +73,7 @@ async def unpack_archive(
         "platform": platform,
         "reference": reference,
     }
-    unpacked = await _ask({"unpack": asked}, _UNPACKED, limits, sandbox, cwd=destination.parent)
+    unpacked = await _ask({"unpack": asked}, _UNPACKED, limits, sandbox, cwd=destination.parent, fence=fence)
     return replace(await asyncio.to_thread(read_image, destination, limits), names=unpacked.names)
 
 
@@ -85,7 +91,7 @@ async def read_report(
     }
     try:
         return await _ask(
-            {"report": asked}, _REPORT, ImageLimits(), sandbox, cwd=evidence.parent, fence=Fence(), subject="it"
+            {"report": asked}, _REPORT, ImageLimits(), sandbox, cwd=evidence.parent, fence=_FENCE, subject="it"
         )
     except ScanFailure as failure:
         if failure.code is FailureCode.LIMIT_EXCEEDED:
@@ -100,7 +106,7 @@ async def _ask(
     sandbox: SandboxLimits,
     *,
     cwd: Path,
-    fence: Fence | None = None,
+    fence: Fence | None,
     subject: str = "the image",
 ) -> T:
     """RuntimeError for a defect of ours, with the child's last words."""

@@ -12,6 +12,8 @@ from schema.dependencies.records import Inventory, PackageType
 from schema.scans.failures import FailureCode, ScanFailure
 from schema.vulnerabilities.records import Severity
 from tests.factories import images
+from tests.processes import until
+from tests.tools import fenced
 from workers import reading
 from workers.analysis import FAILED
 from workers.examination import Questions
@@ -100,9 +102,10 @@ async def test_the_image_that_was_asked_for(tmp_path: Path) -> None:
     wanted, other = shop(), images.image(images.layer({"other": b""}), platform="linux/arm64")
     source = images.write_layout(tmp_path / "source", {"shop:1": wanted, "other:1": other})
 
-    async def unpack(name: str, **choice: str | None) -> str:
-        asked = {"platform": None, "reference": None, **choice}
-        image = await unpack_archive(source, tmp_path / name, limits=LIMITS, sandbox=SANDBOX, **asked)
+    async def unpack(name: str, *, platform: str | None = None, reference: str | None = None) -> str:
+        image = await unpack_archive(
+            source, tmp_path / name, platform=platform, reference=reference, limits=LIMITS, sandbox=SANDBOX
+        )
         return image.digest
 
     assert await unpack("by-reference", reference="other:1") == other.digest
@@ -237,16 +240,39 @@ async def test_no_module_is_taken_from_beside_the_image(tmp_path: Path) -> None:
     assert len(inventory.packages) == 2
 
 
+def files_below(directory: Path) -> list[str]:
+    return [str(path) for path in directory.rglob("*")]
+
+
 async def test_cancellation_ends_the_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_child(monkeypatch, "import pathlib, time; pathlib.Path('started').touch(); time.sleep(600)")
-    task = asyncio.create_task(inventory_image(tmp_path))
-    started = tmp_path / "started"
-    async with asyncio.timeout(20):
-        while not await asyncio.to_thread(started.exists):  # noqa: ASYNC110 -- another process tells us nothing
-            await asyncio.sleep(0.02)
+    task = asyncio.create_task(inventory_image(tmp_path / "layout"))
+
+    async def started() -> bool:
+        return any(path.endswith("/started") for path in files_below(tmp_path))
+
+    await until(started)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+    assert files_below(tmp_path) == [], "the child's directory is gone"
+
+
+@fenced
+@pytest.mark.parametrize("step", ["examine", "unpack"])
+async def test_the_child_writes_in_its_own_directory_only(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout, destination = tmp_path / "layout", tmp_path / "unpacking" / "image"
+    layout.mkdir()
+    destination.parent.mkdir()
+    fake_child(monkeypatch, f"import pathlib; pathlib.Path('own').touch(); pathlib.Path({str(layout)!r}, 'x').touch()")
+    with pytest.raises(RuntimeError, match=r"Permission denied: .*layout/x"):
+        await (
+            inventory_image(layout)
+            if step == "examine"
+            else unpack_archive(layout, destination, platform=None, limits=LIMITS, sandbox=SANDBOX)
+        )
 
 
 async def test_scans_run_side_by_side(tmp_path: Path) -> None:

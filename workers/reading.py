@@ -34,7 +34,7 @@ _UNPACKED = TypeAdapter(Unpacked)
 _REPORT = TypeAdapter(EngineReport)
 _FAILURE = TypeAdapter(Failure)
 # -P: no module is looked for in the scratch directory. -S: what `site` would do is in the path we hand over.
-_COMMAND = (sys.executable, "-P", "-S", "-m", "workers.analysis")
+_COMMAND: tuple[str, ...] = (sys.executable, "-P", "-S", "-m", "workers.analysis")
 _FENCE = Fence()  # the child writes to its own directory and has no network
 _STDERR = 2000  # characters of a crash's last words that go to the log
 

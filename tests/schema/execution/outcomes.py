@@ -1,0 +1,90 @@
+"""What an execution comes to, in a form that can be compared: result, errors, and what the code of schema and data saw."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import inspect
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from graphql import ExecutionResult, GraphQLError
+
+from tests.schema.execution.recipes import JOURNAL, Journal
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    data: Any
+    errors: list[Any]
+    events: list[str]
+    unstarted: int  # coroutines of the data that were neither awaited nor closed
+    warnings: list[str]  # about awaitables of the executor's own
+    unhandled: list[str]  # what the event loop was told of
+
+
+def form(value: Any) -> Any:
+    """A value with its types and the order of its keys; two values of one form are the same to a client."""
+    if isinstance(value, dict):
+        return {"type": type(value).__name__, "items": [(key, form(each)) for key, each in value.items()]}
+    if isinstance(value, list | tuple):
+        return (type(value).__name__, [form(each) for each in value])
+    cls = type(value)  # not `__class__`, which may say anything
+    return (cls.__name__, repr(value) if cls.__repr__ is not object.__repr__ else None)
+
+
+def form_of_error(error: GraphQLError) -> Any:
+    return {
+        "message": error.message,
+        "path": error.path,
+        "locations": error.locations and [location.formatted for location in error.locations],
+        "original": type(error.original_error).__name__,
+        "extensions": error.extensions,
+    }
+
+
+def observe(execute: Callable[[], Any], loop: asyncio.AbstractEventLoop | None) -> Outcome:
+    """Runs one execution, inside the loop when there is one. Without one, what has to be awaited is dropped."""
+    journal, unhandled = Journal(), []
+    token = JOURNAL.set(journal)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            if loop is None:
+                result = execute()
+                if inspect.isawaitable(result):
+                    assert inspect.iscoroutine(result)
+                    result.close()
+                    result = None
+            else:
+                loop.set_exception_handler(lambda _loop, context: unhandled.append(context["message"]))
+                result = loop.run_until_complete(_settled(execute))
+        finally:
+            JOURNAL.reset(token)
+        unstarted = journal.forgotten()
+        del journal.coroutines
+        outcome = Outcome(
+            form(result.data) if isinstance(result, ExecutionResult) else repr(result),
+            [form_of_error(error) for error in getattr(result, "errors", None) or ()],
+            journal.events,
+            unstarted,
+            [],
+            unhandled,
+        )
+        del result
+        gc.collect(1)
+    outcome.warnings.extend(str(each.message) for each in caught)
+    return outcome
+
+
+async def _settled(execute: Callable[[], Any]) -> Any:
+    """The result, when also what goes on in the background has come to an end."""
+    result = execute()
+    if inspect.isawaitable(result):
+        result = await result
+    while others := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.wait(others)
+    await asyncio.sleep(0)
+    return result

@@ -1,0 +1,84 @@
+"""The compiling executor against graphql-core's own, on random schemas, documents, variables and data."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from graphql import Executor, NoUnusedFragmentsRule, NoUnusedVariablesRule, execute, specified_rules, validate
+from hypothesis import given, note, settings
+from hypothesis import strategies as st
+
+from schema.execution.executor import CompiledExecutor
+from schema.execution.plans import Plan
+from tests.schema.execution.documents import Query, data, queries, variables
+from tests.schema.execution.outcomes import Outcome, observe
+from tests.schema.execution.recipes import Source, build
+from tests.schema.execution.schemas import Blueprint, blueprints
+
+EXECUTIONS = 4  # of each example: one plan, different data and variables
+
+
+@pytest.fixture(scope="module")
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    loop = asyncio.new_event_loop()
+    yield loop
+    loop.close()
+
+
+class Case:
+    """A schema, a document, and the plan all executions of it share."""
+
+    def __init__(self, blueprint: Blueprint, query: Query) -> None:
+        self._schema = blueprint.schema
+        self._query = query
+        self._plan = Plan(self._schema, query.document, query.definition)
+
+    def expected(self, values: dict[str, Any], root: Source, loop: asyncio.AbstractEventLoop | None) -> Outcome:
+        return self._observe(values, root, loop, executor_class=Executor)
+
+    def compiled(self, values: dict[str, Any], root: Source, loop: asyncio.AbstractEventLoop | None) -> Outcome:
+        return self._observe(values, root, loop, executor_class=CompiledExecutor, plan=self._plan)
+
+    def _observe(
+        self, values: dict[str, Any], root: Source, loop: asyncio.AbstractEventLoop | None, **how: Any
+    ) -> Outcome:
+        def run() -> Any:
+            return execute(
+                self._schema,
+                self._query.document,
+                root_value=build(root),
+                variable_values=values,
+                operation_name=self._query.operation,
+                hide_suggestions=True,
+                **how,
+            )
+
+        return observe(run, loop)
+
+
+RULES = [rule for rule in specified_rules if rule not in {NoUnusedFragmentsRule, NoUnusedVariablesRule}]
+
+
+@given(draw=st.data())
+@settings(max_examples=100)
+def test_generated_documents_are_valid(draw: st.DataObject) -> None:
+    blueprint = draw.draw(blueprints())
+    query = draw.draw(queries(blueprint.schema))
+    assert validate(blueprint.schema, query.document, RULES) == []
+
+
+@given(draw=st.data())
+@settings(max_examples=1000)
+def test_results_are_those_of_the_reference(draw: st.DataObject, loop: asyncio.AbstractEventLoop) -> None:
+    blueprint = draw.draw(blueprints(), "schema")
+    query = draw.draw(queries(blueprint.schema), "document")
+    case = Case(blueprint, query)
+    for _ in range(EXECUTIONS):
+        values = draw.draw(variables(), "variables")
+        root = draw.draw(data(blueprint.schema, query), "data")
+        within = loop if draw.draw(st.booleans(), "inside an event loop") else None
+        note(f"expected: {(expected := case.expected(values, root, within))}")
+        assert case.compiled(values, root, within) == expected

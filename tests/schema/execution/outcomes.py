@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ class Outcome:
     errors: list[Any]
     events: list[str]
     unstarted: int  # coroutines of the data that were neither awaited nor closed
-    warnings: list[str]  # about awaitables of the executor's own
+    warnings: int  # about awaitables that nobody awaited, the executor's own included
     unhandled: list[str]  # what the event loop was told of
 
 
@@ -32,12 +33,16 @@ def form(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return (type(value).__name__, [form(each) for each in value])
     cls = type(value)  # not `__class__`, which may say anything
-    return (cls.__name__, repr(value) if cls.__repr__ is not object.__repr__ else None)
+    return (cls.__name__, _without_addresses(repr(value)))
+
+
+def _without_addresses(text: str) -> str:
+    return re.sub(r"\b0x[0-9a-f]+", "0x", text)
 
 
 def form_of_error(error: GraphQLError) -> Any:
     return {
-        "message": error.message,
+        "message": _without_addresses(error.message),
         "path": error.path,
         "locations": error.locations and [location.formatted for location in error.locations],
         "original": type(error.original_error).__name__,
@@ -49,6 +54,7 @@ def observe(execute: Callable[[], Any], loop: asyncio.AbstractEventLoop | None) 
     """Runs one execution, inside the loop when there is one. Without one, what has to be awaited is dropped."""
     journal, unhandled = Journal(), []
     token = JOURNAL.set(journal)
+    gc.freeze()  # so that a collection, which finds the awaitables nobody has awaited, looks at this execution alone
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -65,18 +71,12 @@ def observe(execute: Callable[[], Any], loop: asyncio.AbstractEventLoop | None) 
             JOURNAL.reset(token)
         unstarted = journal.forgotten()
         del journal.coroutines
-        outcome = Outcome(
-            form(result.data) if isinstance(result, ExecutionResult) else repr(result),
-            [form_of_error(error) for error in getattr(result, "errors", None) or ()],
-            journal.events,
-            unstarted,
-            [],
-            unhandled,
-        )
+        data = form(result.data) if isinstance(result, ExecutionResult) else repr(result)
+        errors = [form_of_error(error) for error in getattr(result, "errors", None) or ()]
         del result
-        gc.collect(1)
-    outcome.warnings.extend(str(each.message) for each in caught)
-    return outcome
+        gc.collect()
+    gc.unfreeze()
+    return Outcome(data, errors, journal.events, unstarted, len(caught), unhandled)
 
 
 async def _settled(execute: Callable[[], Any]) -> Any:

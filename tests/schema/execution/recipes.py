@@ -159,7 +159,14 @@ def _own_await() -> Any:
     return value
 
 
-_REFERENT = SimpleNamespace(a="referent", b=1, __await__=lambda: iter(()))
+class Referent:
+    a = "referent"
+
+    def __await__(self) -> Iterator[Any]:
+        return iter(())
+
+
+_REFERENT = Referent()
 _MODULE = types.ModuleType("odd")
 _MODULE.__dict__["a"] = "of a module"
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from graphql import (
     GraphQLAbstractType,
+    GraphQLError,
     GraphQLField,
     GraphQLList,
     GraphQLNonNull,
@@ -35,12 +36,14 @@ from graphql.pyutils import Path
 
 from schema.execution.plain import (
     AS_IT_IS,
+    ByClass,
     Reading,
     Unresolved,
     asks_for_strawberry_type,
     is_callable,
     is_ordinary,
     leaf_expression,
+    may_have_any_attribute,
     reading_of,
     resolves_strawberry_type,
 )
@@ -91,11 +94,11 @@ def _null(_x: CompiledExecutor, _value: Any, _path: Place) -> Any:
     return None
 
 
-class Dispatch(dict[type, Complete]):
-    """What completes a value of a type at a site, by the class of the value; found out when a class first appears."""
+class Dispatch(ByClass[Complete]):
+    """What completes a value of a type at a site, by the class of the value."""
 
     def __init__(self, variant: Variant, kind: GraphQLOutputType, site: Site) -> None:
-        super().__init__()
+        super().__init__(self._choose)
         self._variant = variant
         self._nullable = not isinstance(kind, GraphQLNonNull)
         self._kind = kind.of_type if isinstance(kind, GraphQLNonNull) else kind
@@ -103,10 +106,6 @@ class Dispatch(dict[type, Complete]):
         definition = site.definition
         # graphql-core's default resolver calls what can be called; at a site with a resolver of its own that is done.
         self._calls = definition.resolve is None
-
-    def __missing__(self, cls: type) -> Complete:
-        self[cls] = complete = self._choose(cls)
-        return complete
 
     def _choose(self, cls: type) -> Complete:
         if cls is type(None):
@@ -120,7 +119,15 @@ class Dispatch(dict[type, Complete]):
         return self._object(cls, cast("GraphQLObjectType", self._kind))
 
     def _object(self, cls: type, kind: GraphQLObjectType) -> Complete:
-        complete = self._variant.object_function(kind, self._site.details, cls)
+        try:
+            complete = self._variant.object_function(
+                kind,
+                self._site.details,
+                from_mapping=issubclass(cls, Mapping),
+                tested=not may_have_any_attribute(cls),
+            )
+        except (GraphQLError, RecursionError):
+            return _unresolved  # its fields cannot be collected, which is an error at a later moment
         is_type_of = kind.is_type_of
         if is_type_of is None:
             return complete
@@ -203,12 +210,17 @@ class _Source:
         return cast("Complete", namespace["complete"])
 
 
-def compile_object(variant: Variant, selection: Selection, *, from_mapping: bool) -> Complete:
-    """The function that completes a source as an object of the selection's type."""
-    source = _Source(names={"selection": selection, "Path": Path, "as_path": as_path})
+def compile_object(variant: Variant, selection: Selection, *, from_mapping: bool, tested: bool) -> Complete:
+    """The function that completes a source as an object of the selection's type.
+
+    Unless it is known by a source's class or by the executor's test, the function looks whether it has to be awaited.
+    """
+    source = _Source(names={"selection": selection, "Path": Path, "as_path": as_path, "Unresolved": Unresolved})
     results = [f"r{index}" for index in range(len(selection.keys))]
     done = f"({', '.join(results)},)" if results else "()"
     source.add("def complete(x, s, p):")
+    if not tested:
+        source.add("    if hasattr(s, '__await__'): raise Unresolved(s)")
     if results:
         source.add(f"    {' = '.join(results)} = None")
     source.add("    n = 0", "    try:")
@@ -245,7 +257,7 @@ def _add_plain(source: _Source, variant: Variant, index: int, key: str, site: Si
     if how is Reading.SOURCE:
         value = "s"
     elif how is Reading.ATTRIBUTE:
-        value = f"s.{name}" if name.isidentifier() and not keyword.iskeyword(name) else f"getattr(s, {name!r})"
+        value = f"s.{name}" if _is_attribute_name(name) else f"getattr(s, {name!r})"
     elif from_mapping:
         value = f"s.get({graphql_name!r})"
     else:
@@ -260,6 +272,11 @@ def _add_plain(source: _Source, variant: Variant, index: int, key: str, site: Si
         source.names[f"d{index}"] = variant.dispatch(kind, site.parent_type, site.details)
         source.add(f"        r{index} = d{index}[type(v)](x, v, (p, {key!r}, {site.parent_type.name!r}))")
     return True
+
+
+def _is_attribute_name(name: str) -> bool:
+    """Whether `.name` finds what `getattr` finds. Python normalizes other letters than ASCII in its source only."""
+    return name.isascii() and name.isidentifier() and not keyword.iskeyword(name)
 
 
 def compile_list(variant: Variant, item_kind: GraphQLOutputType, site: Site) -> Complete:

@@ -6,7 +6,7 @@ methods below go on by the book; `tests/schema/execution` compares both on rando
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, cast
 
 from graphql import (
@@ -121,8 +121,11 @@ class CompiledExecutor(StrawberryGraphQLCoreExecutionContext):
             return super().collect_and_execute_subfields(
                 return_type, field_details_list, path, result, position_context
             )
+        complete = self.variant.object_function(
+            return_type, field_details_list, from_mapping=isinstance(result, Mapping), tested=True
+        )
         try:
-            return self.variant.object_function(return_type, field_details_list, type(result))(self, result, path)
+            return complete(self, result, path)
         except Pending as pending:
             return pending.awaitable
 

@@ -6,7 +6,6 @@ operation has one variant for each combination of their values that has come up.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from graphql import (
@@ -105,7 +104,7 @@ class Variant:
         self._root: CollectedFields | None = None
         # The details are kept with what was found for them, so that no other list can be given their identity.
         self._below: dict[tuple[GraphQLObjectType, int], tuple[FieldDetailsList, CollectedFields]] = {}
-        self._objects: dict[tuple[GraphQLObjectType, int, bool], Complete] = {}
+        self._objects: dict[tuple[GraphQLObjectType, int, bool, bool], Complete] = {}
         self._lists: dict[tuple[GraphQLOutputType, int], Complete] = {}
         self._dispatches: dict[tuple[GraphQLOutputType, int], Dispatch] = {}
 
@@ -134,15 +133,16 @@ class Variant:
             found = self._dispatches[key] = Dispatch(self, kind, self._site(parent_type, details))
         return found
 
-    def object_function(self, kind: GraphQLObjectType, details: FieldDetailsList, cls: type) -> Complete:
-        """What completes instances of the class as what is selected of an object type below a field."""
-        is_mapping = issubclass(cls, Mapping)
-        key = (kind, id(details), is_mapping)
+    def object_function(
+        self, kind: GraphQLObjectType, details: FieldDetailsList, *, from_mapping: bool, tested: bool
+    ) -> Complete:
+        """What completes sources as what is selected of an object type below a field. See `compile_object`."""
+        key = (kind, id(details), from_mapping, tested)
         found = self._objects.get(key)
         if found is None:
             fields = self.below(kind, details).grouped_field_set
             selection = Selection(kind, tuple(fields), tuple(self._site(kind, each) for each in fields.values()))
-            found = self._objects[key] = compile_object(self, selection, from_mapping=is_mapping)
+            found = self._objects[key] = compile_object(self, selection, from_mapping=from_mapping, tested=tested)
         return found
 
     def list_function(self, item_kind: GraphQLOutputType, site: Site) -> Complete:

@@ -55,8 +55,11 @@ def observe(execute: Callable[[], Any], loop: asyncio.AbstractEventLoop | None) 
     journal, unhandled = Journal(), []
     token = JOURNAL.set(journal)
     gc.freeze()  # so that a collection, which finds the awaitables nobody has awaited, looks at this execution alone
-    with warnings.catch_warnings(record=True) as caught:
+    caught: list[str] = []
+    with warnings.catch_warnings():
         warnings.simplefilter("always")
+        # A recorded warning would keep its coroutine alive, and with it the ones that coroutine holds.
+        warnings.showwarning = lambda message, *_args, **_kwargs: caught.append(str(message))
         try:
             if loop is None:
                 result = execute()

@@ -139,6 +139,11 @@ class Colour(Enum):
     BLUE = (0, 0, 1)
 
 
+class Unmoved(Exception):  # noqa: N818 -- an exception that is a value
+    def __init__(self, *_args: Any, **_kwargs: Any) -> None:
+        super().__init__("made by calling its class")
+
+
 class Sized:
     """Can be iterated by the old protocol only."""
 
@@ -207,7 +212,7 @@ ODD: Mapping[str, Callable[[], Any]] = {
     "interrupt": lambda: KeyboardInterrupt("as a value"),
     "failing callable": lambda: _fail,
     "class": lambda: Awaitable,
-    "exception class": lambda: ValueError,
+    "exception class": lambda: Unmoved,
     "module": lambda: _MODULE,
     "proxy": lambda: weakref.proxy(_REFERENT),
     "anything": Anything,

@@ -23,6 +23,7 @@ from graphql import (
     GraphQLAbstractType,
     GraphQLError,
     GraphQLField,
+    GraphQLInterfaceType,
     GraphQLList,
     GraphQLNonNull,
     GraphQLObjectType,
@@ -174,6 +175,8 @@ class Dispatch(ByClass[Complete]):
         )
         if declared is None or found is None or declared.is_graphql_generic or declared.concrete_of is not None:
             return _unresolved
+        if isinstance(kind, GraphQLInterfaceType) and declared.name != found.name:
+            return _unresolved  # strawberry gives the declared name, which a name converter has made another one of
         complete_object = self._object(cls, found)
 
         def complete(x: CompiledExecutor, value: Any, path: Place) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ from tests.schema.execution.recipes import (
     Raised,
     Recipe,
     Source,
+    Metal,
+    Size,
     Wrapped,
 )
 from tests.schema.execution.schemas import DIRECTIVE
@@ -110,7 +113,7 @@ class _Writer:
         name = self._draw(st.sampled_from(sorted(fields)))
         # What a response key means depends on nothing but itself.
         given = self._draw(st.sampled_from(["", "", "n: 1", "n: $n", "s: [LOW, LIST]", "s: [$tone]"]))
-        given = given if fields[name].args else ""
+        given = given if given[:1] in fields[name].args else ""
         suffix = "".join(each if each.isalnum() else "_" for each in given)
         alias = f"{name}{suffix}x: " if suffix or self.chance(15) else ""
         arguments = f"({given})" if given else ""
@@ -153,7 +156,7 @@ def queries(draw: DrawFn, schema: GraphQLSchema) -> Query:
     fragments = [writer.fragment_definition(name) for name in ("F", "G")[: draw(st.integers(0, 2))]]
     operations = []
     for name in ("One", "Two")[: draw(st.integers(1, 2))]:
-        keyword = "mutation" if writer.chance(20) else "query"
+        keyword = "mutation" if schema.mutation_type and writer.chance(20) else "query"
         root = schema.mutation_type if keyword == "mutation" else schema.query_type
         operations.append((keyword, name, writer.selections(root, 1)))
     bodies = " ".join([*fragments, *(body for *_, body in operations)])
@@ -215,6 +218,9 @@ _FITTING: Mapping[str, Sequence[Any]] = {
     "Float": [1.5, 0, -1.0],
     "Boolean": [True, False],
     "ID": ["id-1", 7],
+    "Metal": [Metal.IRON, "gold", Metal.GOLD, "IRON"],
+    "Size": [Size.SMALL, 2, Size.LARGE],
+    "DateTime": [datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)],
     "Tone": ["low", 1, "LOW", [1, "two", None], "NULL"],
 }
 _ANYTHING = ["a text", 1, {"a": 1}]
@@ -223,11 +229,14 @@ _ANYTHING = ["a text", 1, {"a": 1}]
 class _Cook:
     """Draws recipes for the values of a schema's types. `oddness` in percent."""
 
-    def __init__(self, draw: DrawFn, schema: GraphQLSchema, document: DocumentNode, oddness: int) -> None:
+    def __init__(
+        self, draw: DrawFn, schema: GraphQLSchema, document: DocumentNode, *, oddness: int, usual_source: str
+    ) -> None:
         self._draw = draw
         self._schema = schema
         self._asked = _Asked(schema, document)
         self._oddness = oddness
+        self._usual_source = usual_source
 
     def value(self, kind: GraphQLOutputType, nodes: Sequence[FieldNode]) -> Recipe:
         odd = self._draw(st.integers(0, 99)) - (99 - self._oddness)
@@ -266,7 +275,7 @@ class _Cook:
             if name in kind.fields and (not self._oddness or self._draw(st.integers(0, 19)) < 19)
         )
         typename = kind.name if self._draw(st.integers(0, 19)) < 18 else self._draw(st.sampled_from([None, "A", "Int"]))
-        return Source(self._usual("dict", SOURCES), typename, fields)
+        return Source(self._usual(self._usual_source, SOURCES), typename, fields)
 
     def _usual(self, usual: str, table: Mapping[str, Any]) -> str:
         """As often as the oddness says, something else."""
@@ -275,10 +284,11 @@ class _Cook:
 
 
 @st.composite
-def data(draw: DrawFn, schema: GraphQLSchema, query: Query) -> Source:
+def data(draw: DrawFn, schema: GraphQLSchema, query: Query, *, usual_source: str = "dict") -> Source:
     """A root source with what the document asks for; every third time nothing in it is odd."""
     root = schema.get_root_type(query.definition.operation)
     assert root is not None
-    cook = _Cook(draw, schema, query.document, draw(st.sampled_from([0, 6, 15])))
+    oddness = draw(st.sampled_from([0, 6, 15]))
+    cook = _Cook(draw, schema, query.document, oddness=oddness, usual_source=usual_source)
     source = cook.source(root, [query.definition])
-    return Source("dict" if source.shape in {"error", "callable"} else source.shape, source.typename, source.fields)
+    return Source(usual_source if source.shape in {"error", "callable"} else source.shape, source.typename, source.fields)

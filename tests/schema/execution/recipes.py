@@ -17,14 +17,15 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
-from enum import Enum
+from enum import Enum, StrEnum
 from fractions import Fraction
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, NamedTuple
 
+import strawberry
 from graphql import GraphQLError, Undefined
 
-NAMES = ("a", "b", "c", "d", "e", "f", "g", "h")  # of all fields in generated schemas
+NAMES = tuple("abcdefghijklmnopqr")  # of the fields that sources can have
 
 
 @dataclass(slots=True)
@@ -137,6 +138,18 @@ class Colour(Enum):
     RED = "red"
     GREEN = 2
     BLUE = (0, 0, 1)
+
+
+class Metal(StrEnum):
+    IRON = "iron"
+    GOLD = "gold"
+    LIKE_IRON = "IRON"  # a value that is the name of another member
+
+
+class Size(Enum):
+    SMALL = 1
+    LARGE = 2
+    ODD = "odd"
 
 
 class Unmoved(Exception):  # noqa: N818 -- an exception that is a value
@@ -518,16 +531,8 @@ class MappingSource(Mapping[str, Any]):
         return len(self._recipes)
 
 
-class TupleSource(NamedTuple):
-    a: Any = None
-    b: Any = None
-    c: Any = None
-    d: Any = None
-    e: Any = None
-    f: Any = None
-    g: Any = None
-    h: Any = None
-    kind: Any = None
+class TupleSource(NamedTuple("_Fields", [(_name, Any) for _name in (*NAMES, "kind")])):  # type: ignore[misc]
+    """Has every field; those nobody gave are null."""
 
 
 class DisguisedMapping(Disguised):
@@ -548,7 +553,41 @@ class OwnAwait(Plain):
         self.__await__ = lambda: iter(())
 
 
+def _tuple(source: Source) -> Any:
+    fields = dict.fromkeys(NAMES) | {name: build(recipe) for name, recipe in source.fields}
+    return TupleSource(**fields, kind=source.typename)
+
+
+CLASSES: dict[str, type] = {}  # declared for types of strawberry schemas, by the name of the type
+
+
+def _instance(source: Source) -> Any:
+    """An instance of the class that was declared for the type, with these attributes and no others."""
+    cls = CLASSES.get(source.typename or "", Plain)
+    return _with(object.__new__(cls), source, typename=False)
+
+
+def _instance_of_a_subclass(source: Source) -> Any:
+    cls = CLASSES.get(source.typename or "", Plain)
+    return _with(object.__new__(type("Heir", (cls,), {})), source, typename=False)
+
+
+def _cast(source: Source) -> Any:
+    """Says by `strawberry.cast` what it stands for."""
+    value = _with(Plain(), source)
+    return strawberry.cast(CLASSES[source.typename], value) if source.typename in CLASSES else value
+
+
+def _miscast(source: Source) -> Any:
+    """An instance of one type that is cast to another one."""
+    return strawberry.cast(next(iter(CLASSES.values()), Plain), _instance(source))
+
+
 SOURCES: Mapping[str, Callable[[Source], Any]] = {
+    "instance": _instance,
+    "instance of a subclass": _instance_of_a_subclass,
+    "cast": _cast,
+    "miscast": _miscast,
     "dict": _entries,
     "user dict": lambda source: UserDict(_entries(source)),
     "proxy of a dict": lambda source: MappingProxyType(_entries(source)),
@@ -556,9 +595,7 @@ SOURCES: Mapping[str, Callable[[Source], Any]] = {
     "plain": lambda source: _with(Plain(), source),
     "anonymous": lambda source: _with(Anonymous(), source, typename=False),
     "slots": lambda source: _with(Slots(), source),
-    "tuple": lambda source: TupleSource(
-        **{name: build(recipe) for name, recipe in source.fields}, kind=source.typename
-    ),
+    "tuple": _tuple,
     "text": lambda source: _with(TextSource("text"), source),
     "properties": Properties,
     "dynamic": Dynamic,

@@ -7,16 +7,26 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from graphql import Executor, NoUnusedFragmentsRule, NoUnusedVariablesRule, execute, specified_rules, validate
+from graphql import (
+    Executor,
+    GraphQLSchema,
+    NoUnusedFragmentsRule,
+    NoUnusedVariablesRule,
+    execute,
+    specified_rules,
+    validate,
+)
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
+from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from schema.execution.executor import CompiledExecutor
 from schema.execution.plans import Plan
 from tests.schema.execution.documents import Query, data, queries, variables
 from tests.schema.execution.outcomes import Outcome, observe
 from tests.schema.execution.recipes import Source, build
-from tests.schema.execution.schemas import Blueprint, blueprints
+from tests.schema.execution.schemas import blueprints
+from tests.schema.execution.strawberry_schemas import CONFIGS, strawberry_schema
 
 DATA_SETS = 3  # of each example, with variables of their own: all are executed by one plan, without and with an event loop
 
@@ -31,13 +41,14 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 class Case:
     """A schema, a document, and the plan all executions of it share."""
 
-    def __init__(self, blueprint: Blueprint, query: Query) -> None:
-        self._schema = blueprint.schema
+    def __init__(self, schema: GraphQLSchema, query: Query, reference: type[Executor[Any]]) -> None:
+        self._schema = schema
         self._query = query
-        self._plan = Plan(self._schema, query.document, query.definition)
+        self._reference = reference
+        self._plan = Plan(schema, query.document, query.definition)
 
     def expected(self, values: dict[str, Any], root: Source, loop: asyncio.AbstractEventLoop | None) -> Outcome:
-        return self._observe(values, root, loop, executor_class=Executor)
+        return self._observe(values, root, loop, executor_class=self._reference)
 
     def compiled(self, values: dict[str, Any], root: Source, loop: asyncio.AbstractEventLoop | None) -> Outcome:
         return self._observe(values, root, loop, executor_class=CompiledExecutor, plan=self._plan)
@@ -75,10 +86,27 @@ def test_generated_documents_are_valid(draw: st.DataObject) -> None:
 def test_results_are_those_of_the_reference(draw: st.DataObject, loop: asyncio.AbstractEventLoop) -> None:
     blueprint = draw.draw(blueprints(), "schema")
     query = draw.draw(queries(blueprint.schema), "document")
-    case = Case(blueprint, query)
+    case = Case(blueprint.schema, query, Executor)
     for _ in range(DATA_SETS):
         values = draw.draw(variables(), "variables")
         root = draw.draw(data(blueprint.schema, query), "data")
+        for within in (None, loop):
+            note(f"expected: {(expected := case.expected(values, root, within))}")
+            assert case.compiled(values, root, within) == expected
+
+
+@pytest.mark.parametrize("config", sorted(CONFIGS))
+@given(draw=st.data())
+@settings(max_examples=300)
+def test_results_of_strawberry_schemas_are_those_of_the_reference(
+    config: str, draw: st.DataObject, loop: asyncio.AbstractEventLoop
+) -> None:
+    schema = strawberry_schema(config)
+    query = draw.draw(queries(schema), "document")
+    case = Case(schema, query, StrawberryGraphQLCoreExecutionContext)
+    for _ in range(DATA_SETS):
+        values = draw.draw(variables(), "variables")
+        root = draw.draw(data(schema, query, usual_source="instance"), "data")
         for within in (None, loop):
             note(f"expected: {(expected := case.expected(values, root, within))}")
             assert case.compiled(values, root, within) == expected

@@ -290,16 +290,16 @@ def compile_list(variant: Variant, item_kind: GraphQLOutputType, site: Site) -> 
     if inner in AS_IT_IS:
         source.add("    for i in v:", f"        if not ({AS_IT_IS[inner].format(v='i')}): break")
         source.add("    else: return [*v]")
-    source.add("    results = []", "    add = results.append", "    try:")
+    source.add("    results = []", "    add = results.append", "    rest = iter(v)", "    try:")
     if is_leaf_type(inner):
         expression = leaf_expression(inner, nullable=inner is item_kind, names=source.names, name="c", value="i")
-        source.add("        for i in v:", f"            add({expression})")
+        source.add("        for i in rest:", f"            add({expression})")
     else:
         source.names["d"] = variant.dispatch(item_kind, site.parent_type, site.details)
-        source.add("        k = 0", "        for i in v:")
+        source.add("        k = 0", "        for i in rest:")
         source.add("            add(d[type(i)](x, i, (p, k, None)))", "            k += 1")
     source.add("        return results")
-    source.add("    except Exception as e:", "        return x.resume_list(item_kind, site, v, results, p, e)")
+    source.add("    except Exception as e:", "        return x.resume_list(item_kind, site, i, rest, results, p, e)")
     return source.compile(f"[{item_kind}]")
 
 

@@ -6,7 +6,8 @@ methods below go on by the book; `tests/schema/execution` compares both on rando
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, NoReturn, cast
 
 from graphql import (
@@ -65,6 +66,10 @@ class CompiledExecutor(StrawberryGraphQLCoreExecutionContext):
             serially = self.operation.operation is OperationType.MUTATION
         try:
             fields = variant.root(root_type).grouped_field_set
+        except (GraphQLError, RecursionError):
+            self.variant = None
+            return super().execute_operation(serially)  # which has the words for it
+        try:
             data = self.execute_root_grouped_field_set(root_type, self.root_value, fields, serially, None)
         except GraphQLError as error:
             self.collected_errors.add(error, None)
@@ -205,18 +210,18 @@ class CompiledExecutor(StrawberryGraphQLCoreExecutionContext):
         self,
         item_kind: GraphQLOutputType,
         site: Site,
-        items: Sequence[Any],
+        unplanned: Any,
+        remaining: Iterator[Any],
         results: list[Any],
         place: Place,
         error: Exception,
     ) -> list[Any]:
-        """Completes a list from the item after `results`, which did not go as planned."""
+        """Completes a list from the item after `results`, which did not go as planned, through the remaining ones."""
         path, info, position = as_path(place), site.info(self, place), len(results)
         assert path is not None
         waiting: list[int] = []
-        remaining = iter(items[position:])
         try:
-            for index, item in enumerate(remaining, position):
+            for index, item in enumerate(chain((unplanned,), remaining), position):
                 item_path = path.add_key(index)
                 if index == position and not isinstance(error, Unresolved):
                     result = self._finish_item(item_kind, site, item_path, error)

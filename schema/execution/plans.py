@@ -51,12 +51,12 @@ class Plan:
         walk = _Directives()
         visit(document, walk)
         self._deciding = tuple(sorted(walk.deciding))
-        self._is_incremental = walk.is_incremental
+        self._is_by_the_book = walk.is_by_the_book
         self._variants: dict[tuple[Any, ...], Variant] = {}
 
     def variant(self, variables: VariableValues) -> Variant | None:
-        """The variant for these values; None for a document that wants its answer in parts."""
-        if self._is_incremental:
+        """The variant for these values; None for a document whose fields depend on more than that."""
+        if self._is_by_the_book:
             return None
         key = tuple(variables.coerced.get(name) for name in self._deciding)
         variant = self._variants.get(key)
@@ -76,15 +76,21 @@ def _only(variables: VariableValues, names: tuple[str, ...]) -> VariableValues:
 
 
 class _Directives(Visitor):
-    """Finds the variables that decide which fields are collected."""
+    """Finds the variables that decide which fields are collected.
+
+    By the book goes what wants its answer in parts, and what has fragments with variables of their own.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.deciding: set[str] = set()
-        self.is_incremental = False
+        self.is_by_the_book = False
+
+    def enter_fragment_definition(self, node: FragmentDefinitionNode, *_args: object) -> None:
+        self.is_by_the_book = self.is_by_the_book or bool(node.variable_definitions)
 
     def enter_directive(self, node: DirectiveNode, *_args: object) -> None:
-        self.is_incremental = self.is_incremental or node.name.value in _INCREMENTAL
+        self.is_by_the_book = self.is_by_the_book or node.name.value in _INCREMENTAL
         if node.name.value in _DECIDING:
             for argument in node.arguments or ():
                 if isinstance(argument.value, VariableNode):

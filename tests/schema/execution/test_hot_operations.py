@@ -134,7 +134,11 @@ def test_no_field_of_a_row_is_executed_by_the_book(operation: str) -> None:
     assert len(_rows(data)) == ROWS
 
 
-def test_a_field_of_a_row_with_a_resolver_is_noticed() -> None:
-    _, per_row = executed("{ scans { items { id findings { items { id } } } } }")
+def test_a_field_that_is_no_longer_plain_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = get_named_type(schema().query_type.fields["scans"].type)  # type: ignore[union-attr]
+    row = get_named_type(page.fields["items"].type)  # type: ignore[union-attr]
+    monkeypatch.setattr(row.fields["status"], "resolve", lambda source, _info: source.status)  # type: ignore[union-attr]
 
-    assert per_row == [["scans", "items", index, "findings"] for index in range(ROWS)]
+    _, per_row = executed((OPERATIONS / "listScans.graphql").read_text())
+
+    assert per_row == [["scans", "items", index, "status"] for index in range(ROWS)]

@@ -260,7 +260,7 @@ def _add_plain(source: _Source, variant: Variant, index: int, key: str, site: Si
     if how is Reading.SOURCE:
         value = "s"
     elif how is Reading.ATTRIBUTE:
-        value = f"s.{name}" if _is_attribute_name(name) else f"getattr(s, {name!r})"
+        value = f"s.{name}" if name.isidentifier() and not keyword.iskeyword(name) else f"getattr(s, {name!r})"
     elif from_mapping:
         value = f"s.get({graphql_name!r})"
     else:
@@ -275,11 +275,6 @@ def _add_plain(source: _Source, variant: Variant, index: int, key: str, site: Si
         source.names[f"d{index}"] = variant.dispatch(kind, site.parent_type, site.details)
         source.add(f"        r{index} = d{index}[type(v)](x, v, (p, {key!r}, {site.parent_type.name!r}))")
     return True
-
-
-def _is_attribute_name(name: str) -> bool:
-    """Whether `.name` finds what `getattr` finds. Python normalizes other letters than ASCII in its source only."""
-    return name.isascii() and name.isidentifier() and not keyword.iskeyword(name)
 
 
 def compile_list(variant: Variant, item_kind: GraphQLOutputType, site: Site) -> Complete:

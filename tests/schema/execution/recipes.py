@@ -125,6 +125,16 @@ class Awaitable:
         return self._value
 
 
+class Pausing:
+    """Its instances can be awaited, and so it has an `__await__` of its own that is no use to anybody."""
+
+    def __init__(self, *_args: Any, **_kwargs: Any) -> None:
+        pass
+
+    def __await__(self) -> Iterator[Any]:
+        return iter(())
+
+
 class Callable_:  # noqa: N801 -- `Callable` is a type of ours, too
     def __init__(self, value: Any) -> None:
         self._value = value
@@ -224,7 +234,7 @@ ODD: Mapping[str, Callable[[], Any]] = {
     "located error": lambda: GraphQLError("located elsewhere", path=["elsewhere", 1]),
     "interrupt": lambda: KeyboardInterrupt("as a value"),
     "failing callable": lambda: _fail,
-    "class": lambda: Awaitable,
+    "class": lambda: Pausing,
     "exception class": lambda: Unmoved,
     "module": lambda: _MODULE,
     "proxy": lambda: weakref.proxy(_REFERENT),

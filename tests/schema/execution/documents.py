@@ -140,7 +140,11 @@ class _Writer:
         if not self.chance(15):
             return ""
         condition = self._draw(st.sampled_from(["$yes", "$no", "$maybe", "true", "false"]))
-        kinds = [f" @skip(if: {condition})", f" @include(if: {condition})", f" @include(if: {condition}) @skip(if: $no)"]
+        kinds = [
+            f" @skip(if: {condition})",
+            f" @include(if: {condition})",
+            f" @include(if: {condition}) @skip(if: $no)",
+        ]
         return self._draw(st.sampled_from(kinds))
 
     def fragment_definition(self, name: str) -> str:
@@ -207,9 +211,7 @@ class _Asked:
 
     def _applies(self, name: str, kind: GraphQLObjectType) -> bool:
         conditional = self._schema.type_map[name]
-        return conditional is kind or (
-            is_abstract_type(conditional) and self._schema.is_sub_type(conditional, kind)
-        )
+        return conditional is kind or (is_abstract_type(conditional) and self._schema.is_sub_type(conditional, kind))
 
 
 _FITTING: Mapping[str, Sequence[Any]] = {
@@ -291,4 +293,6 @@ def data(draw: DrawFn, schema: GraphQLSchema, query: Query, *, usual_source: str
     oddness = draw(st.sampled_from([0, 6, 15]))
     cook = _Cook(draw, schema, query.document, oddness=oddness, usual_source=usual_source)
     source = cook.source(root, [query.definition])
-    return Source(usual_source if source.shape in {"error", "callable"} else source.shape, source.typename, source.fields)
+    return Source(
+        usual_source if source.shape in {"error", "callable"} else source.shape, source.typename, source.fields
+    )

@@ -90,7 +90,9 @@ def lowered(document: DocumentNode) -> DocumentNode:
     def lower(definition: Any) -> Any:
         if not isinstance(definition, OperationDefinitionNode):
             return definition
-        field = FieldNode(name=NameNode(value="inner"), arguments=(), directives=(), selection_set=definition.selection_set)
+        field = FieldNode(
+            name=NameNode(value="inner"), arguments=(), directives=(), selection_set=definition.selection_set
+        )
         return OperationDefinitionNode(
             operation=definition.operation,
             name=definition.name,

@@ -27,7 +27,20 @@ from tests.schema.execution.recipes import NAMES as ALL_NAMES
 from tests.schema.execution.recipes import Awaitable, kind_of, note
 
 NAMES = ALL_NAMES[:8]
-LEAVES = ("String", "Int", "Float", "Boolean", "ID", "Tone", "Wild", "Raising", "Nothing", "Missing", "Later", "LateNull")
+LEAVES = (
+    "String",
+    "Int",
+    "Float",
+    "Boolean",
+    "ID",
+    "Tone",
+    "Wild",
+    "Raising",
+    "Nothing",
+    "Missing",
+    "Later",
+    "LateNull",
+)
 WRAPPINGS = ("{}", "{}!", "[{}]", "[{}!]!", "[{}!]", "[{}]!", "[[{}!]]", "[[{}]!]!")
 DIRECTIVE = "note"  # may stand at a field and means nothing
 

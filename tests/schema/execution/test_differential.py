@@ -28,7 +28,9 @@ from tests.schema.execution.recipes import Source, build
 from tests.schema.execution.schemas import blueprints
 from tests.schema.execution.strawberry_schemas import CONFIGS, strawberry_schema
 
-DATA_SETS = 3  # of each example, with variables of their own: all are executed by one plan, without and with an event loop
+DATA_SETS = (
+    3  # of each example, with variables of their own: all are executed by one plan, without and with an event loop
+)
 
 
 @pytest.fixture(scope="module")

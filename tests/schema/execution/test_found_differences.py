@@ -64,7 +64,9 @@ def own_await(**attributes: Any) -> Any:
 
 
 def test_an_instance_with_an_await_of_its_own_is_awaited_which_fails() -> None:
-    data, errors = described_by_both(PETS, "{ dog { friend { name } } }", lambda: {"dog": {"friend": own_await(name="x")}})
+    data, errors = described_by_both(
+        PETS, "{ dog { friend { name } } }", lambda: {"dog": {"friend": own_await(name="x")}}
+    )
 
     assert data == {"dog": {"friend": None}}
     assert "can't be used in 'await' expression" in errors[0][0]

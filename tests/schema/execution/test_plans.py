@@ -31,9 +31,7 @@ def plan_of(text: str, schema: GraphQLSchema = SCHEMA) -> tuple[Plan, DocumentNo
 
 
 def ran(plan: Plan, document: DocumentNode, root: Any, **variables: Any) -> Any:
-    result = execute(
-        plan.schema, document, root, variable_values=variables, executor_class=CompiledExecutor, plan=plan
-    )
+    result = execute(plan.schema, document, root, variable_values=variables, executor_class=CompiledExecutor, plan=plan)
     assert not result.errors  # type: ignore[union-attr]
     return result.data  # type: ignore[union-attr]
 
@@ -174,9 +172,7 @@ def test_two_operations_of_a_document_share_nothing() -> None:
     one, two = (Plan(SCHEMA, document, operation_of(document, name)) for name in ("One", "Two"))
 
     def data(plan: Plan, name: str, *, v: bool) -> Any:
-        result = execute(
-            SCHEMA, document, root, None, {"v": v}, name, executor_class=CompiledExecutor, plan=plan
-        )
+        result = execute(SCHEMA, document, root, None, {"v": v}, name, executor_class=CompiledExecutor, plan=plan)
         return result.data  # type: ignore[union-attr]
 
     for _ in range(2):

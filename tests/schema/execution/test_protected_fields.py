@@ -231,7 +231,9 @@ def test_a_field_resolver_of_the_caller_sees_every_field_without_one() -> None:
         schema,
         parse("{ rows { name secret } }"),
         root_value=Root(),
-        field_resolver=lambda source, info: "hidden" if info.field_name == "secret" else getattr(source, info.field_name),
+        field_resolver=lambda source, info: (
+            "hidden" if info.field_name == "secret" else getattr(source, info.field_name)
+        ),
     )
 
     assert result.data == {"rows": [{"name": "a name", "secret": "hidden"}] * ROWS}

@@ -138,7 +138,10 @@ NO_TYPE = (
         (schema_with(lambda *_: None), NO_TYPE),
         (schema_with(lambda *_: "Person"), "Runtime Object type 'Person' is not a possible type for 'Pet'."),
         (schema_with(lambda *_: "Odd"), "Abstract type 'Pet' was resolved to a non-object type 'Odd'."),
-        (schema_with(lambda *_: "Cow"), "Abstract type 'Pet' was resolved to a type 'Cow' that does not exist inside the schema."),
+        (
+            schema_with(lambda *_: "Cow"),
+            "Abstract type 'Pet' was resolved to a type 'Cow' that does not exist inside the schema.",
+        ),
         (schema_with(of_class, Dog=is_a(Cat)), "Expected value of type 'Dog' but got: <Dog instance>."),
         (schema_with(of_class, Dog=is_a_later(Cat)), "Expected value of type 'Dog' but got: <Dog instance>."),
     ],
@@ -186,14 +189,19 @@ def test_fragments_on_interfaces_take_every_type_that_implements_them() -> None:
             {"meows": False, "name": "Garfield", "n": "Garfield", "__typename": "Cat"},
         ]
     }
-    assert [list(pet) for pet in data["pets"]] == [["woofs", "name", "n", "__typename"], ["meows", "name", "n", "__typename"]]
+    assert [list(pet) for pet in data["pets"]] == [
+        ["woofs", "name", "n", "__typename"],
+        ["meows", "name", "n", "__typename"],
+    ]
 
 
 def test_a_resolver_of_types_is_told_of_the_execution() -> None:
     seen: list[Any] = []
 
     def resolve_type(value: Any, info: Any, abstract: Any) -> str:
-        seen.append((info.context, info.field_name, info.return_type, info.parent_type.name, info.schema, abstract.name))
+        seen.append(
+            (info.context, info.field_name, info.return_type, info.parent_type.name, info.schema, abstract.name)
+        )
         return of_class(value)
 
     schema = schema_with(resolve_type)

@@ -96,7 +96,9 @@ async def test_the_hook_runs_once_when_all_work_is_done() -> None:
         finished: list[Any] = []
         hooks = ExecutionHooks(async_work_finished=finished.append)
         result = planned(SCHEMA, parse("{ row { text } }"), root_value={"row": {"text": text}}, hooks=hooks)
-        assert (await result if is_awaitable(result) else result).data == {"row": {"text": "done" if text is _slow else "quick"}}
+        assert (await result if is_awaitable(result) else result).data == {
+            "row": {"text": "done" if text is _slow else "quick"}
+        }
         await asyncio.sleep(0)
         assert len(finished) == 1
 

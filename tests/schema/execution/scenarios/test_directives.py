@@ -43,7 +43,9 @@ def test_literals_and_variables_decide_the_same(selection: str, directives: str,
     expected = (BOTH if is_there else ONE, [])
     assert described(run(SCHEMA, f"{{ a {selection.format(directives)} }} {fragment}", ROOT)) == expected
 
-    with_variables = directives.replace("include(if: true", "include(if: $i").replace("include(if: false", "include(if: $i")
+    with_variables = directives.replace("include(if: true", "include(if: $i").replace(
+        "include(if: false", "include(if: $i"
+    )
     with_variables = with_variables.replace("skip(if: true", "skip(if: $s").replace("skip(if: false", "skip(if: $s")
     variables = {"i": "include(if: true" in directives, "s": "skip(if: true" in directives}
     text = f"query ($i: Boolean!, $s: Boolean!) {{ a {selection.format(with_variables)} }} {fragment}"
@@ -51,7 +53,9 @@ def test_literals_and_variables_decide_the_same(selection: str, directives: str,
 
 
 def test_one_of_two_selections_of_a_field_is_enough() -> None:
-    text = "query ($no: Boolean!) { c { a @skip(if: $no) a @include(if: $no) ... @skip(if: $no) { b } b @skip(if: $no) } }"
+    text = (
+        "query ($no: Boolean!) { c { a @skip(if: $no) a @include(if: $no) ... @skip(if: $no) { b } b @skip(if: $no) } }"
+    )
     assert run(SCHEMA, text, ROOT, {"no": True}).data == {"c": {"a": "c.a"}}
     assert run(SCHEMA, text, ROOT, {"no": False}).data == {"c": {"a": "c.a", "b": "c.b"}}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -57,7 +58,12 @@ def test_arbitrary_code_is_executed() -> None:
             return f"Pic of size: {size}"
 
         def deep(self, _info: Any) -> Any:
-            return {"a": "Already", "b": lambda _info: "Boring", "c": ["x", None, lambda: "y"][:2], "deeper": [Data(), None]}
+            return {
+                "a": "Already",
+                "b": lambda _info: "Boring",
+                "c": ["x", None, lambda: "y"][:2],
+                "deeper": [Data(), None],
+            }
 
         def promise(self, _info: Any) -> Any:
             return later(Data())
@@ -111,7 +117,11 @@ def test_a_resolver_is_told_of_everything() -> None:
     document = parse("query ($v: String, $n: Int = 3) { rows { result: test(a: $n) } }")
 
     planned(
-        schema, document, root_value={"rows": [{"id": 1}, {"id": 2}]}, context_value="the context", variable_values={"v": "x"}
+        schema,
+        document,
+        root_value={"rows": [{"id": 1}, {"id": 2}]},
+        context_value="the context",
+        variable_values={"v": "x"},
     )
 
     assert [each[0] for each in seen] == [{"id": 1}, {"id": 2}]
@@ -137,7 +147,9 @@ def test_a_callable_of_the_data_is_given_arguments_and_a_path() -> None:
         seen.append((info.path.as_list(), info.field_nodes[0].name.value, given))
         return "called"
 
-    schema = build_schema("type Query { rows: [[Row]] } type Row { test(a: Int, b: [Int] = [1]): String, plain: String }")
+    schema = build_schema(
+        "type Query { rows: [[Row]] } type Row { test(a: Int, b: [Int] = [1]): String, plain: String }"
+    )
     root = {"rows": [[{"test": test, "plain": lambda info: str(info.path.as_list())}]]}
     data = planned(schema, parse("{ rows { x: test(a: 1) test y: plain } }"), root_value=root).data
 
@@ -161,7 +173,13 @@ def test_nullable_subtrees_are_null_where_their_fields_fail() -> None:
         "sync": "sync",
         "syncError": fail,
         "syncReturnError": lambda _info: ValueError("returned"),
-        "syncList": lambda _info: ["sync0", ValueError("item"), "sync2", later(ValueError("late item")), later("sync4")],
+        "syncList": lambda _info: [
+            "sync0",
+            ValueError("item"),
+            "sync2",
+            later(ValueError("late item")),
+            later("sync4"),
+        ],
         "late": lambda _info: later("late"),
         "lateError": lambda _info: later(LookupError("failed late")),
         "lateReturnError": lambda _info: _returning(ValueError("returned late")),
@@ -225,7 +243,9 @@ DOCUMENT = "query One { a } query Two { b: a } mutation Three { c } subscription
 OPERATIONS = build_schema("type Query { a: String } type Mutation { c: String } type Subscription { a: String }")
 
 
-@pytest.mark.parametrize(("name", "data"), [("One", {"a": "A"}), ("Two", {"b": "A"}), ("Three", {"c": "C"}), ("Four", {"a": "A"})])
+@pytest.mark.parametrize(
+    ("name", "data"), [("One", {"a": "A"}), ("Two", {"b": "A"}), ("Three", {"c": "C"}), ("Four", {"a": "A"})]
+)
 def test_the_operation_that_is_named_is_executed_on_its_root_type(name: str, data: Any) -> None:
     assert planned(OPERATIONS, parse(DOCUMENT), name, root_value={"a": "A", "c": "C"}).data == data
 
@@ -371,3 +391,4 @@ def test_where_waiting_is_not_allowed_it_is_an_error() -> None:
 
     with pytest.raises(RuntimeError, match="GraphQL execution failed to complete synchronously"):
         execute_sync(SYNC, document, {"row": {"late": later("a")}}, executor_class=Planned, check_sync=True)
+    gc.collect()  # what was not awaited is found here, and not in another test

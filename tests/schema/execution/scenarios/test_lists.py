@@ -124,7 +124,9 @@ def test_what_is_no_list(value: Any) -> None:
     assert outcome("[Int]", lambda: value) == ({"numbers": None}, [error(None, message)])
 
 
-@pytest.mark.parametrize("value", [{1}, frozenset({1}), {1: 2}.keys(), range(1, 2)], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    "value", [{1}, frozenset({1}), {1: 2}.keys(), range(1, 2)], ids=lambda value: type(value).__name__
+)
 def test_what_else_is_a_list(value: Any) -> None:
     assert outcome("[Int]", lambda: value) == ({"numbers": [1]}, [])
 

@@ -77,7 +77,18 @@ async def test_mutations_wait_for_each_other() -> None:
     assert errors == []
     assert data == {name: {"number": n} for n, name in enumerate(["first", "second", "third", "fourth"], 1)}
     assert list(data) == ["first", "second", "third", "fourth"]
-    assert root.log == ["now 1", "read 1", "begin 2", "end 2", "read 2", "begin 3", "end 3", "read 3", "now 4", "read 4"]
+    assert root.log == [
+        "now 1",
+        "read 1",
+        "begin 2",
+        "end 2",
+        "read 2",
+        "begin 3",
+        "end 3",
+        "read 3",
+        "now 4",
+        "read 4",
+    ]
 
 
 async def test_one_that_fails_does_not_keep_the_others_from_being_executed() -> None:
@@ -94,7 +105,9 @@ async def test_one_that_fails_does_not_keep_the_others_from_being_executed() -> 
 
 
 async def test_one_that_must_not_be_null_ends_the_request() -> None:
-    (data, errors), root = await mutated("mutation { a: sure(to: 1) { number } b: sure(to: -1) { number } c: now(to: 3) { number } }")
+    (data, errors), root = await mutated(
+        "mutation { a: sure(to: 1) { number } b: sure(to: -1) { number } c: now(to: 3) { number } }"
+    )
 
     assert data is None
     assert [path for _, path, _ in errors] == [["b"]]
@@ -115,7 +128,9 @@ async def test_below_the_root_nothing_is_serial() -> None:
         log.append("quick")
         return 2
 
-    result = await planned(schema, parse("mutation { row { slow quick } }"), root_value={"row": {"slow": slow, "quick": quick}})
+    result = await planned(
+        schema, parse("mutation { row { slow quick } }"), root_value={"row": {"slow": slow, "quick": quick}}
+    )
 
     assert result.data == {"row": {"slow": 1, "quick": 2}}
     assert log == ["slow begins", "quick", "slow ends"]
@@ -158,10 +173,16 @@ async def test_every_event_is_executed() -> None:
 
 
 async def test_an_event_that_fails_does_not_end_the_stream_and_its_errors_are_its_own() -> None:
-    stream = await opened("subscription { mail { subject } }", lambda _info, **_: _mails("one", ValueError("lost"), "three"))
+    stream = await opened(
+        "subscription { mail { subject } }", lambda _info, **_: _mails("one", ValueError("lost"), "three")
+    )
     events = [described(event) async for event in stream]
 
-    assert [data for data, _ in events] == [{"mail": {"subject": "one"}}, {"mail": None}, {"mail": {"subject": "three"}}]
+    assert [data for data, _ in events] == [
+        {"mail": {"subject": "one"}},
+        {"mail": None},
+        {"mail": {"subject": "three"}},
+    ]
     assert [[message for message, *_ in errors] for _, errors in events] == [[], ["lost"], []]
 
 

@@ -51,7 +51,13 @@ def run_at_root(text: str, variables: dict[str, Any] | None) -> Any:
     document = parse(text)
     plan = Plan(SCHEMA, document, operation_of(document))
     return execute(
-        SCHEMA, document, ROOT, variable_values=variables, executor_class=CompiledExecutor, plan=plan, hide_suggestions=True
+        SCHEMA,
+        document,
+        ROOT,
+        variable_values=variables,
+        executor_class=CompiledExecutor,
+        plan=plan,
+        hide_suggestions=True,
     )
 
 

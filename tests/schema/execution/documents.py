@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
@@ -39,12 +39,12 @@ from tests.schema.execution.recipes import (
     WRAPPERS,
     Exactly,
     Items,
+    Metal,
     Odd,
     Raised,
     Recipe,
-    Source,
-    Metal,
     Size,
+    Source,
     Wrapped,
 )
 from tests.schema.execution.schemas import DIRECTIVE

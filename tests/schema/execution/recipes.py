@@ -224,7 +224,7 @@ ODD: Mapping[str, Callable[[], Any]] = {
     "list": lambda: [1, "two", None],
     "dict": lambda: {"a": 1, "b": "two"},
     "dict of a type": lambda: {"__typename": "Nowhere", "a": 1},
-    "keys": lambda: {"a": 1, "b": 2}.keys(),
+    "keys": {"a": 1, "b": 2}.keys,
     "set": lambda: {1},
     "range": lambda: range(2),
     "old sequence": Sized,
@@ -308,6 +308,15 @@ def build(recipe: Recipe) -> Any:
             return SOURCES[recipe.shape](recipe)
 
 
+def read(recipe: Recipe) -> Any:
+    """The value, where something is computed that can fail."""
+    match recipe:
+        case Raised(message):
+            raise ValueError(message)
+        case _:
+            return build(recipe)
+
+
 # What has to be awaited or called first
 
 
@@ -315,9 +324,7 @@ def _coroutine(inner: Recipe) -> Any:
     async def wait() -> Any:
         note("started")
         await asyncio.sleep(0)
-        if isinstance(inner, Raised):
-            raise ValueError(inner.message)
-        return build(inner)
+        return read(inner)
 
     coroutine = wait()
     JOURNAL.get().coroutines.append(coroutine)
@@ -327,11 +334,9 @@ def _coroutine(inner: Recipe) -> Any:
 def _hasty_coroutine(inner: Recipe) -> Any:
     """Has its result without waiting for anything."""
 
-    async def answer() -> Any:  # noqa: RUF029
+    async def answer() -> Any:
         note("started")
-        if isinstance(inner, Raised):
-            raise ValueError(inner.message)
-        return build(inner)
+        return read(inner)
 
     coroutine = answer()
     JOURNAL.get().coroutines.append(coroutine)
@@ -366,9 +371,7 @@ def _generator_coroutine(inner: Recipe) -> Any:
 def _function(inner: Recipe) -> Any:
     def resolve(info: Any, **arguments: Any) -> Any:
         note(f"called {info.parent_type}.{info.field_name} at {info.path.as_list()} with {arguments}")
-        if isinstance(inner, Raised):
-            raise ValueError(inner.message)
-        return build(inner)
+        return read(inner)
 
     return resolve
 
@@ -477,7 +480,7 @@ class TextSource(str):
     __slots__ = (*NAMES, "_TextSource__typename", "kind")
 
 
-class ErrorSource(Exception):
+class ErrorSource(Exception):  # noqa: N818 -- an exception that is a source
     pass
 
 
@@ -499,9 +502,7 @@ class Reading:
         recipe = self._recipes.get(name)
         if recipe is None:
             raise AttributeError(name)
-        if isinstance(recipe, Raised):
-            raise ValueError(recipe.message)
-        return build(recipe)
+        return read(recipe)
 
 
 class Properties(Reading):
@@ -530,9 +531,7 @@ class MappingSource(Mapping[str, Any]):
         if name in NAMES:
             note(f"read {name}")
         recipe = self._recipes[name]
-        if isinstance(recipe, Raised):
-            raise ValueError(recipe.message)
-        return build(recipe)
+        return read(recipe)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._recipes)
@@ -543,6 +542,8 @@ class MappingSource(Mapping[str, Any]):
 
 class TupleSource(NamedTuple("_Fields", [(_name, Any) for _name in (*NAMES, "kind")])):  # type: ignore[misc]
     """Has every field; those nobody gave are null."""
+
+    __slots__ = ()
 
 
 class DisguisedMapping(Disguised):

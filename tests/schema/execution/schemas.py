@@ -99,7 +99,7 @@ async def _async(source: Any, info: GraphQLResolveInfo[Any], **arguments: Any) -
     return _read(source, info.field_name)
 
 
-async def _hasty(source: Any, info: GraphQLResolveInfo[Any], **arguments: Any) -> Any:  # noqa: RUF029
+async def _hasty(source: Any, info: GraphQLResolveInfo[Any], **arguments: Any) -> Any:
     _noted(info, arguments)
     return _read(source, info.field_name)
 
@@ -260,8 +260,7 @@ def blueprints(draw: DrawFn) -> Blueprint:
         parts.append(f"type {name}{implements} {{ {declared(fields_of[name])} }}")
         if draw(st.integers(0, 9)) >= 6:
             behaviours[name] = draw(st.sampled_from(["is kind", "is kind", "is kind, later", "cannot say"]))
-    for name in unions:
-        parts.append(f"union {name} = {' | '.join(objects)}")
+    parts.extend(f"union {name} = {' | '.join(objects)}" for name in unions)
     for name in interfaces + unions:
         if draw(st.integers(0, 9)) >= 6:
             behaviours[name] = draw(st.sampled_from(["kind", "kind", *KINDS]))

@@ -20,7 +20,7 @@ from strawberry.types.field import StrawberryField
 from schema.execution.plain import reading_of
 from tests.schema.execution.runs import planned, run
 
-SECRET = "the secret"  # noqa: S105
+SECRET = "the secret"
 ROWS = 3
 
 
@@ -34,7 +34,7 @@ class Nobody(BasePermission):
 class NobodyLater(BasePermission):
     message = "nobody may"
 
-    async def has_permission(self, source: Any, info: Any, **kwargs: Any) -> bool:  # noqa: RUF029
+    async def has_permission(self, source: Any, info: Any, **kwargs: Any) -> bool:
         return False
 
 
@@ -44,7 +44,7 @@ class Hidden(FieldExtension):
 
 
 class HiddenLater(FieldExtension):
-    async def resolve_async(self, next_: Any, source: Any, info: strawberry.Info, **kwargs: Any) -> Any:  # noqa: RUF029
+    async def resolve_async(self, next_: Any, source: Any, info: strawberry.Info, **kwargs: Any) -> Any:
         return "hidden"
 
 

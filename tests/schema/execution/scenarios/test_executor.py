@@ -99,7 +99,11 @@ def test_arbitrary_code_is_executed() -> None:
 
 def test_fields_selected_at_several_places_are_merged_in_the_order_of_their_first_one() -> None:
     schema = build_schema("type Query { a: String, b: String, deep: Query }")
-    text = "{ a ...F ...G } fragment F on Query { b deep { b deeper: deep { b } } } fragment G on Query { deep { a deeper: deep { a } } a }"
+    text = """
+        { a ...F ...G }
+        fragment F on Query { b deep { b deeper: deep { b } } }
+        fragment G on Query { deep { a deeper: deep { a } } a }
+    """
     leaf = {"a": "A", "b": "B"}
     root = {**leaf, "deep": {**leaf, "deep": leaf}}
 

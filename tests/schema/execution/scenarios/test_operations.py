@@ -70,7 +70,8 @@ async def mutated(text: str) -> tuple[Any, Root]:
 
 async def test_mutations_wait_for_each_other() -> None:
     text = """mutation {
-        first: now(to: 1) { number } second: later(to: 2) { number } third: later(to: 3) { number } fourth: now(to: 4) { number }
+        first: now(to: 1) { number } second: later(to: 2) { number }
+        third: later(to: 3) { number } fourth: now(to: 4) { number }
     }"""
     (data, errors), root = await mutated(text)
 
@@ -124,7 +125,7 @@ async def test_below_the_root_nothing_is_serial() -> None:
         log.append("slow ends")
         return 1
 
-    async def quick(_info: Any) -> int:  # noqa: RUF029
+    async def quick(_info: Any) -> int:
         log.append("quick")
         return 2
 

@@ -509,8 +509,12 @@ class Properties(Reading):
     pass
 
 
+def _property(name: str) -> property:
+    return property(lambda self: self._read(name))
+
+
 for _name in NAMES:
-    setattr(Properties, _name, property(lambda self, name=_name: self._read(name)))
+    setattr(Properties, _name, _property(_name))
 
 
 class Dynamic(Reading):
@@ -566,7 +570,7 @@ class OwnAwait(Plain):
 
 def _tuple(source: Source) -> Any:
     fields = dict.fromkeys(NAMES) | {name: build(recipe) for name, recipe in source.fields}
-    return TupleSource(**fields, kind=source.typename)
+    return TupleSource._make([*fields.values(), source.typename])
 
 
 CLASSES: dict[str, type] = {}  # declared for types of strawberry schemas, by the name of the type

@@ -11,6 +11,7 @@ from graphql import (
     DocumentNode,
     ExecutionResult,
     FieldNode,
+    GraphQLError,
     GraphQLField,
     GraphQLObjectType,
     GraphQLSchema,
@@ -79,9 +80,15 @@ def _arrived(result: Any) -> ExecutionResult:
 def described(result: ExecutionResult) -> tuple[Any, list[Any]]:
     """Data, and message, path and locations of each error."""
     return result.data, [
-        (error.message, error.path, error.locations and [location.formatted for location in error.locations])
+        (error.message, error.path, [location.formatted for location in error.locations or ()])
         for error in result.errors or ()
     ]
+
+
+def only_error(result: ExecutionResult) -> GraphQLError:
+    assert result.errors is not None
+    assert len(result.errors) == 1
+    return result.errors[0]
 
 
 def lowered(document: DocumentNode) -> DocumentNode:

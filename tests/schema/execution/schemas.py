@@ -207,7 +207,7 @@ class Blueprint:
         for name, write in _WRITERS.items():
             scalar = schema.type_map[name]
             assert isinstance(scalar, GraphQLScalarType)
-            scalar.coerce_output_value = write  # type: ignore[method-assign]
+            scalar.coerce_output_value = write
         for place, behaviour in self.behaviours.items():
             type_name, _, field_name = place.partition(".")
             kind = schema.type_map[type_name]

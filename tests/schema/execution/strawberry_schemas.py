@@ -16,12 +16,11 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.name_converter import NameConverter
 
 from schema.execution.plain import PartOfSource
-from tests.schema.execution import recipes
-from tests.schema.execution.recipes import CLASSES, kind_of, note
+from tests.schema.execution.recipes import CLASSES, Metal, Size, kind_of, note
 
 T = TypeVar("T")
-Metal = strawberry.enum(recipes.Metal)
-Size = strawberry.enum(recipes.Size)
+strawberry.enum(Metal)
+strawberry.enum(Size)
 
 
 class NotForB(BasePermission):
@@ -120,7 +119,7 @@ class A(I):
     async def k(self) -> B | None:
         note("k")
         await asyncio.sleep(0)
-        return getattr(self, "a", None)  # type: ignore[return-value]  # what is no B makes an error
+        return getattr(self, "a", None)  # what is no B makes an error
 
 
 @strawberry.type

@@ -50,7 +50,7 @@ def described_by_both(
 
     async def outcome(**how: Any) -> Any:
         result = execute(schema, document, root(), variable_values=variables, **how)
-        return described(await result if inspect.isawaitable(result) else result)  # type: ignore[arg-type]
+        return described(await result if inspect.isawaitable(result) else result)
 
     expected = asyncio.run(outcome(executor_class=reference))
     assert asyncio.run(outcome(executor_class=CompiledExecutor, plan=plan)) == expected
@@ -91,7 +91,7 @@ class Disguised:
     def __init__(self, guise: type) -> None:
         self._guise = guise
 
-    __class__ = property(lambda self: self._guise)  # type: ignore[assignment]
+    __class__ = property(lambda self: self._guise)
 
     def get(self, name: str) -> str:
         return f"the {name} of a mapping"

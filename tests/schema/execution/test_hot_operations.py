@@ -135,9 +135,10 @@ def test_no_field_of_a_row_is_executed_by_the_book(operation: str) -> None:
 
 
 def test_a_field_that_is_no_longer_plain_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    page = get_named_type(schema().query_type.fields["scans"].type)  # type: ignore[union-attr]
-    row = get_named_type(page.fields["items"].type)  # type: ignore[union-attr]
-    monkeypatch.setattr(row.fields["status"], "resolve", lambda source, _info: source.status)  # type: ignore[union-attr]
+    query: Any = schema().query_type
+    page: Any = get_named_type(query.fields["scans"].type)
+    row: Any = get_named_type(page.fields["items"].type)
+    monkeypatch.setattr(row.fields["status"], "resolve", lambda source, _info: source.status)
 
     _, per_row = executed((OPERATIONS / "listScans.graphql").read_text())
 

@@ -96,13 +96,13 @@ def _result(schema: GraphQLSchema) -> ExecutionResult:
     return run(schema, "{ rows { name secret } row { name secret } }", Root())
 
 
-DENYING = {
+DENYING: dict[str, Callable[[], Any]] = {
     "permission class": lambda: strawberry.field(permission_classes=[Nobody]),
     "asynchronous permission class": lambda: strawberry.field(permission_classes=[NobodyLater]),
     "permission extension": lambda: strawberry.field(extensions=[PermissionExtension([Nobody()])]),
     "permission class with a default": lambda: strawberry.field(permission_classes=[Nobody], default=None),
 }
-HIDING = {
+HIDING: dict[str, Callable[[], Any]] = {
     "field extension": lambda: strawberry.field(extensions=[Hidden()]),
     "asynchronous field extension": lambda: strawberry.field(extensions=[HiddenLater()]),
     "a field of a class of its own": lambda: HiddenField(python_name=None, graphql_name=None, type_annotation=None),
@@ -159,7 +159,7 @@ def test_a_protected_object_is_kept_with_everything_below_it() -> None:
         rows: list[Row]
 
     source = Source()
-    row = Row(inner=source, inners=[source])  # type: ignore[arg-type]
+    row = Row(inner=source, inners=[source])  # type: ignore[arg-type,list-item]
     root = type("Root", (), {"rows": [row]})()
     result = run(strawberry.Schema(Query)._schema, "{ rows { inner { secret } inners { secret } } }", root)
 

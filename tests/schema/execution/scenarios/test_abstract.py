@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from graphql import GraphQLSchema, build_schema, parse
 
-from tests.schema.execution.runs import described, planned, run
+from tests.schema.execution.runs import described, only_error, planned, run
 
 SDL = """
     type Query { pets: [Pet], any: [Any], pet: Pet }
@@ -157,7 +157,7 @@ def test_a_type_that_is_no_name_is_an_error() -> None:
     schema = schema_with(lambda *_: ["Dog"])
     result = run(schema, "{ pet { name } }", {"pet": Dog()})
 
-    (error,) = result.errors or ()
+    error = only_error(result)
     assert error.message == (
         "Abstract type 'Pet' must resolve to an Object type at runtime for field 'Query.pet' with value <Dog instance>,"
         " received '['Dog']', which is not a valid Object type name."

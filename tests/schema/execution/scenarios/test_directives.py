@@ -40,7 +40,7 @@ BOTH, ONE = {"a": "a", "b": "b"}, {"a": "a"}
 )
 def test_literals_and_variables_decide_the_same(selection: str, directives: str, *, is_there: bool) -> None:
     fragment = "fragment F on Query { b }"
-    expected = (BOTH if is_there else ONE, [])
+    expected: Any = (BOTH if is_there else ONE, [])
     assert described(run(SCHEMA, f"{{ a {selection.format(directives)} }} {fragment}", ROOT)) == expected
 
     with_variables = directives.replace("include(if: true", "include(if: $i").replace(

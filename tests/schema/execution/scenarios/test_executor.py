@@ -27,7 +27,7 @@ from graphql import (
 
 from schema.execution.executor import CompiledExecutor
 from schema.execution.plans import Plan
-from tests.schema.execution.runs import described, operation_of, planned, run
+from tests.schema.execution.runs import described, only_error, operation_of, planned, run
 
 
 async def later(value: Any) -> Any:
@@ -228,7 +228,7 @@ def test_errors_keep_their_extensions_and_are_placed_in_the_document() -> None:
     result = run(schema, "{\n  a {\n    b {\n      c\n    }\n  }\n}", {"a": {"b": [{"c": "fine"}, Rows()]}})
 
     assert result.data == {"a": {"b": None}}
-    (error,) = result.errors or ()
+    error = only_error(result)
     assert (error.path, error.extensions) == (["a", "b", 1, "c"], {"code": "NO_C"})
     assert [each.formatted for each in error.locations or ()] == [{"line": 4, "column": 7}]
 
@@ -239,7 +239,7 @@ def test_merged_fields_share_an_error_with_all_their_places() -> None:
     def fail(_info: Any) -> str:
         raise ValueError("failed")
 
-    (error,) = run(schema, "{ a ... { a } }", {"a": fail}).errors or ()
+    error = only_error(run(schema, "{ a ... { a } }", {"a": fail}))
     assert [each.formatted for each in error.locations or ()] == [{"line": 1, "column": 3}, {"line": 1, "column": 11}]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from graphql import build_schema
 
-from tests.schema.execution.runs import described, run
+from tests.schema.execution.runs import described, only_error, run
 
 SCHEMA = build_schema("""
     type Query { sync: String, syncSure: String!, late: String, lateSure: String!,
@@ -146,6 +146,6 @@ def test_without_it_the_field_is_an_error_and_its_resolver_not_called(text: str,
     result = run(ARGUMENTS, text, {"echo": _echo})
 
     assert result.data == {"echo": None}
-    (error,) = result.errors or ()
+    error = only_error(result)
     assert error.path == ["echo"]
     assert message is None or error.message == message

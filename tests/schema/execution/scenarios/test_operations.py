@@ -228,7 +228,7 @@ async def test_a_source_that_is_no_stream_is_an_error() -> None:
 
 
 async def test_the_source_is_given_the_fields_arguments_and_closed_with_the_stream() -> None:
-    log = []
+    log: list[Any] = []
 
     async def source(_info: Any, **given: Any) -> AsyncIterator[Any]:
         log.append(given)

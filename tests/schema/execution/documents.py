@@ -119,7 +119,8 @@ class _Writer:
         arguments = f"({given})" if given else ""
         inner = get_named_type(fields[name].type)
         below = f" {self.selections(inner, depth + 1)}" if is_composite_type(inner) else ""
-        return f"{alias}{name}{arguments}{self._directives()}{below}"
+        meaningless = f" @{DIRECTIVE}" if self.chance(4) else ""
+        return f"{alias}{name}{arguments}{self._directives()}{meaningless}{below}"
 
     def _fragment(self, kind: Any, depth: int) -> str:
         fitting = [name for name, of in self.fragments.items() if self._overlap(of, kind)]
@@ -168,8 +169,6 @@ def queries(draw: DrawFn, schema: GraphQLSchema) -> Query:
     declared = f"({variables})" if variables else ""
     written = [f"{keyword} {name}{declared} {body}" for keyword, name, body in operations]
     text = "\n".join([*written, *fragments])
-    if writer.chance(10):
-        text = text.replace(" }", f" @{DIRECTIVE} }}", 1) if not text.split(" }", 1)[0].endswith((")", "}")) else text
     return Query(text, draw(st.sampled_from([name for _, name, _ in operations])))
 
 

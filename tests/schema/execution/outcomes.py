@@ -9,6 +9,7 @@ import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from graphql import ExecutionResult, GraphQLError
@@ -54,7 +55,7 @@ def observe(execute: Callable[[], Any], loop: asyncio.AbstractEventLoop | None) 
     """Runs one execution, inside the loop when there is one. Without one, what has to be awaited is dropped."""
     journal, unhandled = Journal(), []
     token = JOURNAL.set(journal)
-    gc.freeze()  # so that a collection, which finds the awaitables nobody has awaited, looks at this execution alone
+    _look_at_this_execution_alone()
     caught: list[str] = []
     with warnings.catch_warnings():
         warnings.simplefilter("always")
@@ -78,8 +79,26 @@ def observe(execute: Callable[[], Any], loop: asyncio.AbstractEventLoop | None) 
         errors = [form_of_error(error) for error in getattr(result, "errors", None) or ()]
         del result
         gc.collect()
-    gc.unfreeze()
     return Outcome(data, errors, journal.events, unstarted, len(caught), unhandled)
+
+
+_EXECUTIONS = count(1)
+_COLLECTED_EVERY = 500
+
+
+def _look_at_this_execution_alone() -> None:
+    """Has the next collection, which finds the awaitables that nobody has awaited, pass over all that is there now.
+
+    What is passed over is never freed, so it is looked through from time to time.
+    """
+    if next(_EXECUTIONS) % _COLLECTED_EVERY == 0:
+        look_at_everything()
+    gc.freeze()
+
+
+def look_at_everything() -> None:
+    gc.unfreeze()
+    gc.collect()
 
 
 async def _settled(execute: Callable[[], Any]) -> Any:

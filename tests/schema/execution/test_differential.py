@@ -1,4 +1,7 @@
-"""The compiling executor against graphql-core's own, on random schemas, documents, variables and data."""
+"""The compiling executor against graphql-core's own, on random schemas, documents, variables and data.
+
+`make fuzz` runs the same for longer.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +26,13 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from schema.execution.executor import CompiledExecutor
 from schema.execution.plans import Plan
 from tests.schema.execution.documents import Query, data, queries, variables
-from tests.schema.execution.outcomes import Outcome, observe
+from tests.schema.execution.outcomes import Outcome, look_at_everything, observe
 from tests.schema.execution.recipes import Source, build
 from tests.schema.execution.schemas import blueprints
 from tests.schema.execution.strawberry_schemas import CONFIGS, strawberry_schema
 
-DATA_SETS = (
-    3  # of each example, with variables of their own: all are executed by one plan, without and with an event loop
-)
+EXAMPLES = settings().max_examples  # of the profile: 100, or many more
+DATA_SETS = 3  # of each example, all of them executed by one plan, without and with an event loop
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +40,7 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
     loop = asyncio.new_event_loop()
     yield loop
     loop.close()
+    look_at_everything()
 
 
 class Case:
@@ -76,7 +79,7 @@ RULES = [rule for rule in specified_rules if rule not in {NoUnusedFragmentsRule,
 
 
 @given(draw=st.data())
-@settings(max_examples=100)
+@settings(max_examples=EXAMPLES)
 def test_generated_documents_are_valid(draw: st.DataObject) -> None:
     blueprint = draw.draw(blueprints())
     query = draw.draw(queries(blueprint.schema))
@@ -84,7 +87,7 @@ def test_generated_documents_are_valid(draw: st.DataObject) -> None:
 
 
 @given(draw=st.data())
-@settings(max_examples=1000)
+@settings(max_examples=8 * EXAMPLES)
 def test_results_are_those_of_the_reference(draw: st.DataObject, loop: asyncio.AbstractEventLoop) -> None:
     blueprint = draw.draw(blueprints(), "schema")
     query = draw.draw(queries(blueprint.schema), "document")
@@ -99,7 +102,7 @@ def test_results_are_those_of_the_reference(draw: st.DataObject, loop: asyncio.A
 
 @pytest.mark.parametrize("config", sorted(CONFIGS))
 @given(draw=st.data())
-@settings(max_examples=300)
+@settings(max_examples=3 * EXAMPLES)
 def test_results_of_strawberry_schemas_are_those_of_the_reference(
     config: str, draw: st.DataObject, loop: asyncio.AbstractEventLoop
 ) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from bench import execution, footprint, reading, scans, triggering
+from bench import execution, footprint, reading, scans, steps, triggering
 from bench.results import RESULTS, report
 
-MEASUREMENTS = (execution, reading, triggering, footprint, scans)
+MEASUREMENTS = (execution, reading, steps, triggering, footprint, scans)
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo serve test lint format bench docs lock graphiql openapi clean
+.PHONY: help install demo serve test fuzz lint format bench docs lock graphiql openapi clean
 
 help: ## List what this file can do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ serve: $(RUNTIME) ## Start HarborGuard with the settings in the environment
 
 test: $(DEVELOPMENT) ## Run the tests, on every core and at least two processes
 	$(BIN)/pytest -n "$$($(BIN)/python -c 'import os; print(max(2, os.cpu_count() or 2))')" $(ARGS)
+
+fuzz: $(DEVELOPMENT) ## Compare our executor with graphql-core's on a great many random schemas and data
+	$(BIN)/pytest -n auto --hypothesis-profile=fuzz tests/schema/execution/test_differential.py $(ARGS)
 
 lint: $(DEVELOPMENT) ## Check style, types and the direction of imports
 	$(BIN)/ruff check .

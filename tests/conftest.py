@@ -18,6 +18,7 @@ from tests.servers import Server, create_database, postgres_server, redis_server
 
 # How fast a loaded machine makes examples says nothing about the code.
 settings.register_profile("harborguard", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("fuzz", settings.get_profile("harborguard"), max_examples=2_000)
 settings.load_profile("harborguard")
 
 BACKENDS = ("sqlite", "postgresql")

@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from graphql import (
     GraphQLAbstractType,
+    GraphQLError,
     GraphQLField,
+    GraphQLInterfaceType,
     GraphQLList,
     GraphQLNonNull,
     GraphQLObjectType,
@@ -34,6 +36,7 @@ from graphql.execution.collect_fields import FieldDetailsList
 from graphql.pyutils import Path
 
 from schema.execution.plain import (
+    ByClass,
     Reading,
     Unresolved,
     as_it_is,
@@ -41,6 +44,7 @@ from schema.execution.plain import (
     is_callable,
     is_ordinary,
     leaf_expression,
+    may_have_any_attribute,
     reading_of,
     resolves_strawberry_type,
 )
@@ -93,11 +97,11 @@ def _null(_x: CompiledExecutor, _value: Any, _path: Place) -> Any:
     return None
 
 
-class Dispatch(dict[type, Complete]):
-    """What completes a value of a type at a site, by the class of the value; found out when a class first appears."""
+class Dispatch(ByClass[Complete]):
+    """What completes a value of a type at a site, by the class of the value."""
 
     def __init__(self, variant: Variant, kind: GraphQLOutputType, site: Site) -> None:
-        super().__init__()
+        super().__init__(self._choose)
         self._variant = variant
         self._nullable = not isinstance(kind, GraphQLNonNull)
         self._kind = kind.of_type if isinstance(kind, GraphQLNonNull) else kind
@@ -105,10 +109,6 @@ class Dispatch(dict[type, Complete]):
         definition = site.definition
         # graphql-core's default resolver calls what can be called; at a site with a resolver of its own that is done.
         self._calls = definition.resolve is None
-
-    def __missing__(self, cls: type) -> Complete:
-        self[cls] = complete = self._choose(cls)
-        return complete
 
     def _choose(self, cls: type) -> Complete:
         if cls is type(None):
@@ -122,7 +122,15 @@ class Dispatch(dict[type, Complete]):
         return self._object(cls, cast("GraphQLObjectType", self._kind))
 
     def _object(self, cls: type, kind: GraphQLObjectType) -> Complete:
-        complete = self._variant.object_function(kind, self._site.details, cls)
+        try:
+            complete = self._variant.object_function(
+                kind,
+                self._site.details,
+                from_mapping=issubclass(cls, Mapping),
+                tested=not may_have_any_attribute(cls),
+            )
+        except (GraphQLError, RecursionError):
+            return _unresolved  # its fields cannot be collected, which is an error at a later moment
         is_type_of = kind.is_type_of
         if is_type_of is None:
             return complete
@@ -169,6 +177,8 @@ class Dispatch(dict[type, Complete]):
         )
         if declared is None or found is None or declared.is_graphql_generic or declared.concrete_of is not None:
             return _unresolved
+        if isinstance(kind, GraphQLInterfaceType) and declared.name != found.name:
+            return _unresolved  # strawberry gives the declared name, which a name converter has made another one of
         complete_object = self._object(cls, found)
 
         def complete(x: CompiledExecutor, value: Any, path: Place) -> Any:
@@ -205,12 +215,17 @@ class _Source:
         return cast("Complete", namespace["complete"])
 
 
-def compile_object(variant: Variant, selection: Selection, *, from_mapping: bool) -> Complete:
-    """The function that completes a source as an object of the selection's type."""
-    source = _Source(names={"selection": selection, "Path": Path, "as_path": as_path})
+def compile_object(variant: Variant, selection: Selection, *, from_mapping: bool, tested: bool) -> Complete:
+    """The function that completes a source as an object of the selection's type.
+
+    Unless it is known by a source's class or by the executor's test, the function looks whether it has to be awaited.
+    """
+    source = _Source(names={"selection": selection, "Path": Path, "as_path": as_path, "Unresolved": Unresolved})
     results = [f"r{index}" for index in range(len(selection.keys))]
     done = f"({', '.join(results)},)" if results else "()"
     source.add("def complete(x, s, p):")
+    if not tested:
+        source.add("    if hasattr(s, '__await__'): raise Unresolved(s)")
     if results:
         source.add(f"    {' = '.join(results)} = None")
     source.add("    n = 0", "    try:")
@@ -272,16 +287,16 @@ def compile_list(variant: Variant, item_kind: GraphQLOutputType, site: Site) -> 
     if (test := as_it_is(inner)) is not None:
         source.add("    for i in v:", f"        if not ({test.format(v='i')}): break")
         source.add("    else: return [*v]")
-    source.add("    results = []", "    add = results.append", "    try:")
+    source.add("    results = []", "    add = results.append", "    rest = iter(v)", "    try:")
     if is_leaf_type(inner):
         expression = leaf_expression(inner, nullable=inner is item_kind, names=source.names, name="c", value="i")
-        source.add("        for i in v:", f"            add({expression})")
+        source.add("        for i in rest:", f"            add({expression})")
     else:
         source.names["d"] = variant.dispatch(item_kind, site.parent_type, site.details)
-        source.add("        k = 0", "        for i in v:")
+        source.add("        k = 0", "        for i in rest:")
         source.add("            add(d[type(i)](x, i, (p, k, None)))", "            k += 1")
     source.add("        return results")
-    source.add("    except Exception as e:", "        return x.resume_list(item_kind, site, v, results, p, e)")
+    source.add("    except Exception as e:", "        return x.resume_list(item_kind, site, i, rest, results, p, e)")
     return source.compile(f"[{item_kind}]")
 
 

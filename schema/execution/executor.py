@@ -6,7 +6,8 @@ methods below go on by the book; `tests/schema/execution` compares both on rando
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, NoReturn, cast
 
 from graphql import (
@@ -20,7 +21,7 @@ from graphql import (
     default_field_resolver,
     default_type_resolver,
 )
-from graphql.execution.collect_fields import CollectedFields, FieldDetailsList
+from graphql.execution.collect_fields import FieldDetailsList
 from graphql.execution.executor import collect_iterator_awaitables
 from graphql.pyutils import Path, gather_with_cancel
 from graphql.pyutils.is_awaitable import is_awaitable as default_is_awaitable
@@ -54,7 +55,7 @@ class CompiledExecutor(StrawberryGraphQLCoreExecutionContext):
         super().__init__(*args, **kwargs)
         self.variant: Variant | None = None
         self.knows_typenames = self.type_resolver is default_type_resolver
-        if plan is not None and self._is_plain():
+        if plan is not None and plan.operation is self.operation and self._is_plain():
             self.variant = plan.variant(self.variable_values)
 
     @classmethod
@@ -106,6 +107,10 @@ class CompiledExecutor(StrawberryGraphQLCoreExecutionContext):
             serially = self.operation.operation is OperationType.MUTATION
         try:
             fields = variant.root(root_type).grouped_field_set
+        except (GraphQLError, RecursionError):
+            self.variant = None
+            return super().execute_operation(serially)  # which has the words for it
+        try:
             data = self.execute_root_grouped_field_set(root_type, self.root_value, fields, serially, None)
         except GraphQLError as error:
             self.collected_errors.add(error, None)
@@ -120,13 +125,6 @@ class CompiledExecutor(StrawberryGraphQLCoreExecutionContext):
         except GraphQLError as error:
             self.collected_errors.add(error, None)
             return self.build_response(None)
-
-    def collect_subfields(
-        self, return_type: GraphQLObjectType, field_details_list: FieldDetailsList
-    ) -> CollectedFields:
-        if self.variant is None:
-            return super().collect_subfields(return_type, field_details_list)
-        return self.variant.below(return_type, field_details_list)
 
     # Where execution by the book meets compiled functions
 
@@ -162,8 +160,11 @@ class CompiledExecutor(StrawberryGraphQLCoreExecutionContext):
             return super().collect_and_execute_subfields(
                 return_type, field_details_list, path, result, position_context
             )
+        complete = self.variant.object_function(
+            return_type, field_details_list, from_mapping=isinstance(result, Mapping), tested=True
+        )
         try:
-            return self.variant.object_function(return_type, field_details_list, type(result))(self, result, path)
+            return complete(self, result, path)
         except Pending as pending:
             return pending.awaitable
 
@@ -243,18 +244,18 @@ class CompiledExecutor(StrawberryGraphQLCoreExecutionContext):
         self,
         item_kind: GraphQLOutputType,
         site: Site,
-        items: Sequence[Any],
+        unplanned: Any,
+        remaining: Iterator[Any],
         results: list[Any],
         place: Place,
         error: Exception,
     ) -> list[Any]:
-        """Completes a list from the item after `results`, which did not go as planned."""
+        """Completes a list from the item after `results`, which did not go as planned, through the remaining ones."""
         path, info, position = as_path(place), site.info(self, place), len(results)
         assert path is not None
         waiting: list[int] = []
-        remaining = iter(items[position:])
         try:
-            for index, item in enumerate(remaining, position):
+            for index, item in enumerate(chain((unplanned,), remaining), position):
                 item_path = path.add_key(index)
                 if index == position and not isinstance(error, Unresolved):
                     result = self._finish_item(item_kind, site, item_path, error)

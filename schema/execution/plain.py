@@ -9,10 +9,11 @@ that believed it gave out protected values. The versions these private parts bel
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum, StrEnum
-from types import CodeType, FunctionType
-from typing import Any, cast
+from types import CodeType, FunctionType, GeneratorType, ModuleType
+from typing import Any, TypeVar, cast
 
 from graphql import (
     GraphQLBoolean,
@@ -34,6 +35,9 @@ from strawberry.types.field import StrawberryField
 from strawberry.types.union import StrawberryUnion
 
 from schema.kernel.rows import PartOfSource
+
+MAX_CLASSES = 256  # remembered in one place
+T = TypeVar("T")
 
 
 class Unresolved(Exception):  # noqa: N818 -- a signal inside the executor, never an error anybody sees
@@ -112,14 +116,35 @@ def resolves_strawberry_type(resolve_type: object) -> bool:
     return isinstance(resolve_type, FunctionType) and resolve_type.__code__ in (_INTERFACE_TYPE, _UNION_TYPE)
 
 
+_NEVER_ORDINARY = (
+    type(None),
+    type(Undefined),
+    BaseException,
+    GeneratorType,  # may be a coroutine of the old kind
+    type,  # shows its instances' `__await__` as its own
+    ModuleType,  # these two show what other objects have
+    *weakref.ProxyTypes,
+)
+
+
 def is_ordinary(cls: type) -> bool:
-    """Whether every instance is a plain value: neither null, awaitable, an error, nor able to pretend to be."""
-    if issubclass(cls, type(None) | type(Undefined) | BaseException) or _defined(cls, "__await__"):
+    """Whether every instance is a plain value: neither null, awaitable, an error, nor able to pretend to be.
+
+    Only attributes of its own can make an instance awaitable, where instances may have any: see `may_have_any_attribute`.
+    """
+    if issubclass(cls, _NEVER_ORDINARY) or _defined(cls, "__await__"):
+        return False
+    if _defined(cls, "__class__") is not object.__dict__["__class__"]:
         return False
     # Where attributes can appear out of nothing, the class says nothing. A database row is known to have its columns only.
     return issubclass(cls, Row) or not (
         _defined(cls, "__getattr__") or isinstance(_defined(cls, "__getattribute__"), FunctionType)
     )
+
+
+def may_have_any_attribute(cls: type) -> bool:
+    """Whether instances have a dictionary of attributes, which is where graphql-core would find an `__await__`, too."""
+    return cls.__dictoffset__ != 0
 
 
 def is_callable(cls: type) -> bool:
@@ -131,19 +156,29 @@ def _defined(cls: type, name: str) -> object:
     return next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), None)
 
 
-class _Ordinary(dict[type, bool]):
-    """`is_ordinary` and not callable, by class."""
+class ByClass(dict[type, T]):
+    """What is found out about a class when its first instance appears. Bounded, for programs that make up classes."""
 
-    def __missing__(self, cls: type) -> bool:
-        self[cls] = answer = is_ordinary(cls) and not is_callable(cls)
+    def __init__(self, find: Callable[[type], T]) -> None:
+        super().__init__()
+        self._find = find
+
+    def __missing__(self, cls: type) -> T:
+        if len(self) >= MAX_CLASSES:
+            self.clear()
+        self[cls] = answer = self._find(cls)
         return answer
+
+
+def _is_plain_leaf(cls: type) -> bool:
+    return is_ordinary(cls) and not is_callable(cls) and not may_have_any_attribute(cls)
 
 
 def leaf_converter(kind: GraphQLLeafType) -> Callable[[Any], Any]:
     """Completes a leaf value exactly as the executor does; raises Unresolved for what is no plain value, and Pending where
     what is written has to be awaited.
     """
-    ordinary, convert = _Ordinary(), kind.coerce_output_value
+    ordinary, convert = ByClass(_is_plain_leaf), kind.coerce_output_value
 
     def complete(value: Any) -> Any:
         if not ordinary[type(value)]:
@@ -173,7 +208,7 @@ def enum_names(kind: GraphQLEnumType) -> tuple[type[Enum], Mapping[Any, str]] | 
     The names come from the type itself, value by value, so they are what it would have written. None for another enum.
     """
     wrapped: type[Enum] | None = getattr(kind, "wrapped_cls", None)
-    if wrapped is None or not issubclass(wrapped, Enum) or is_callable(wrapped):
+    if wrapped is None or not issubclass(wrapped, Enum) or is_callable(wrapped) or not is_ordinary(wrapped):
         return None
     names: dict[Any, str] = {}
     for member in wrapped:

@@ -69,7 +69,7 @@ class Plan:
             and not isinstance(signature.type, GraphQLNonNull)
         }
         self._deciding = tuple(sorted(walk.deciding))
-        self._is_incremental = walk.is_incremental
+        self._is_by_the_book = walk.is_by_the_book
         self._variants: dict[tuple[Any, ...], Variant] = {}
 
     def variables(self, given: Mapping[str, Any]) -> VariableValues | list[GraphQLError]:
@@ -83,8 +83,8 @@ class Plan:
         return VariableValues({**self._absent, **values.sources}, values.coerced)
 
     def variant(self, variables: VariableValues) -> Variant | None:
-        """The variant for these values; None for a document that wants its answer in parts."""
-        if self._is_incremental:
+        """The variant for these values; None for a document whose fields depend on more than that."""
+        if self._is_by_the_book:
             return None
         key = tuple(variables.coerced.get(name) for name in self._deciding)
         variant = self._variants.get(key)
@@ -104,15 +104,21 @@ def _only(variables: VariableValues, names: tuple[str, ...]) -> VariableValues:
 
 
 class _Directives(Visitor):
-    """Finds the variables that decide which fields are collected."""
+    """Finds the variables that decide which fields are collected.
+
+    By the book goes what wants its answer in parts, and what has fragments with variables of their own.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.deciding: set[str] = set()
-        self.is_incremental = False
+        self.is_by_the_book = False
+
+    def enter_fragment_definition(self, node: FragmentDefinitionNode, *_args: object) -> None:
+        self.is_by_the_book = self.is_by_the_book or bool(node.variable_definitions)
 
     def enter_directive(self, node: DirectiveNode, *_args: object) -> None:
-        self.is_incremental = self.is_incremental or node.name.value in _INCREMENTAL
+        self.is_by_the_book = self.is_by_the_book or node.name.value in _INCREMENTAL
         if node.name.value in _DECIDING:
             for argument in node.arguments or ():
                 if isinstance(argument.value, VariableNode):
@@ -132,7 +138,7 @@ class Variant:
         self._root: CollectedFields | None = None
         # The details are kept with what was found for them, so that no other list can be given their identity.
         self._below: dict[tuple[GraphQLObjectType, int], tuple[FieldDetailsList, CollectedFields]] = {}
-        self._objects: dict[tuple[GraphQLObjectType, int, bool], Complete] = {}
+        self._objects: dict[tuple[GraphQLObjectType, int, bool, bool], Complete] = {}
         self._lists: dict[tuple[GraphQLOutputType, int], Complete] = {}
         self._dispatches: dict[tuple[GraphQLOutputType, int], Dispatch] = {}
         self._details: dict[int, FieldDetailsList] = {}  # by the identity of the first node
@@ -160,14 +166,18 @@ class Variant:
     def _remember(self, collected: CollectedFields) -> None:
         self._details |= {id(details[0].node): details for details in collected.grouped_field_set.values()}
 
-    def attributes(self, kind: GraphQLOutputType, node: FieldNode, path: tuple[str, ...]) -> frozenset[str]:
-        """Python names of what is read off the sources of a field's objects, or of those at a path of fields below."""
+    def attributes(self, kind: GraphQLOutputType, node: FieldNode, path: tuple[str, ...]) -> frozenset[str] | None:
+        """Python names of what is read off the sources of a field's objects, or of those at a path of fields below.
+
+        None for a node that was not collected here, or for an interface: anything may be read.
+        """
         key = (id(node), path)
         found = self._attributes.get(key)
         if found is None:
-            named = get_named_type(kind)
-            names = self._read(named, self._details[id(node)], path) if isinstance(named, GraphQLObjectType) else ()
-            found = self._attributes[key] = frozenset(names)
+            named, details = get_named_type(kind), self._details.get(id(node))
+            if details is None or not isinstance(named, GraphQLObjectType):
+                return None
+            found = self._attributes[key] = frozenset(self._read(named, details, path))
         return found
 
     def _read(self, kind: GraphQLObjectType, details: FieldDetailsList, path: tuple[str, ...]) -> Iterator[str]:
@@ -195,15 +205,16 @@ class Variant:
             found = self._dispatches[key] = Dispatch(self, kind, self._site(parent_type, details))
         return found
 
-    def object_function(self, kind: GraphQLObjectType, details: FieldDetailsList, cls: type) -> Complete:
-        """What completes instances of the class as what is selected of an object type below a field."""
-        is_mapping = issubclass(cls, Mapping)
-        key = (kind, id(details), is_mapping)
+    def object_function(
+        self, kind: GraphQLObjectType, details: FieldDetailsList, *, from_mapping: bool, tested: bool
+    ) -> Complete:
+        """What completes sources as what is selected of an object type below a field. See `compile_object`."""
+        key = (kind, id(details), from_mapping, tested)
         found = self._objects.get(key)
         if found is None:
             fields = self.below(kind, details).grouped_field_set
             selection = Selection(kind, tuple(fields), tuple(self._site(kind, each) for each in fields.values()))
-            found = self._objects[key] = compile_object(self, selection, from_mapping=is_mapping)
+            found = self._objects[key] = compile_object(self, selection, from_mapping=from_mapping, tested=tested)
         return found
 
     def list_function(self, item_kind: GraphQLOutputType, site: Site) -> Complete:

@@ -133,6 +133,7 @@ def spare_collector() -> None:
 def worker_limits(settings: Settings) -> WorkerLimits:
     return WorkerLimits(
         concurrency=settings.worker_concurrency,
+        organization_limit=settings.organization_concurrency,
         lease_seconds=settings.lease_seconds,
         heartbeat_seconds=settings.lease_seconds / 3,
         reconcile_seconds=settings.reconcile_seconds,

@@ -139,6 +139,12 @@ class Settings(BaseSettings):
         "`osv=https://mirror.example/osv/{name}/all.zip`.",
     )
     worker_concurrency: int = Field(default=2, ge=1, le=64, description="Scans at a time in one worker process.")
+    organization_concurrency: int | None = Field(
+        default=None,
+        ge=1,
+        description="Scans of one organization at a time, in all worker processes together. Default: as many as there is "
+        "room for; organizations that wait take turns in any case.",
+    )
     scan_timeout_seconds: int = Field(default=1800, ge=10, description="A scan that takes longer is FAILED.")
     lease_seconds: float = Field(
         default=30.0, ge=2, description="A worker that is silent for this long has lost its jobs to the others."

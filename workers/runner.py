@@ -72,6 +72,7 @@ class JobRunner:
                 owner=self._runtime.owner,
                 now=services.clock(),
                 seconds=self._runtime.limits.lease_seconds,
+                limit=self._runtime.limits.organization_limit,
             )
 
     async def work_on(self, lease: Lease) -> None:

@@ -19,6 +19,7 @@ class WorkerLimits:
     """Operator settings of a worker. Times in seconds."""
 
     concurrency: int  # scans at a time in this process
+    organization_limit: int | None  # scans of one organization at a time, in all processes; None: no such limit
     lease_seconds: float  # a worker that is silent for this long has lost its jobs
     heartbeat_seconds: float
     reconcile_seconds: float

@@ -25,12 +25,13 @@ from schema.jobs.models import JobState
 from schema.jobs.repository import Lease
 from schema.scans import lifecycle
 from schema.scans.failures import FailureCode, ScanFailure
-from schema.scans.ingest import FetchedImage, ScanResults, distinct, ingest
+from schema.scans.ingest import EngineResult, FetchedImage, ScanResults, distinct, ingest
+from schema.scans.lifecycle import RunState
 from schema.scans.merging import merge
-from schema.scans.models import Engine, Scan, ScanPhase, SourceKind
-from schema.scans.repository import load_scan, write_log
+from schema.scans.models import Engine, EngineRunStatus, Scan, ScanPhase, SourceKind
+from schema.scans.repository import write_log
 from schema.scans.rules import VULNERABILITY_ENGINES, grade_reason
-from workers.engines.native import EcosystemData, NativeRun, questions
+from workers.engines.native import PROVIDER, EcosystemData, NativeRun, questions
 from workers.engines.report import ImageFacts
 from workers.engines.results import Conclusion, conclude, stand_ins
 from workers.engines.running import EngineAnswer, EngineEvent, EngineRuns
@@ -77,20 +78,31 @@ class _Performance:
         answers: Mapping[Engine, EngineAnswer] = {}
         if present or answered:
             # First, because it verifies every layer and holds it to our limits, before a tool unpacks it to its own.
-            native = await self._examine(scan, image, answered)
+            native = await self._examine(scan, image, answered, [each for each in answered if tools[each].problem])
             answers = await self._run_tools(image, native.inventory, present)
             if any(engine in VULNERABILITY_ENGINES for engine in answered):
-                native = await self._match(native)
-        await self._advance(ScanPhase.INGESTING, "Storing results", progress=90)
-        conclusion = conclude(requested, tools, answers, native if self._runtime.native_fallback else None)
+                native = await self._match(native, [each for each in answered if tools[each].problem])
+        # What the runs have to show as evidence is written here, megabytes of it: not on the event loop.
+        conclusion = await asyncio.to_thread(
+            conclude, requested, tools, answers, native if self._runtime.native_fallback else None
+        )
+        ended = [run for run in conclusion.engines if run.engine not in answers]
+        await self._advance(
+            ScanPhase.INGESTING,
+            *(f"{run.engine} {run.status.lower()}: {run.message}" for run in ended),
+            "Storing results",
+            progress=90,
+            runs=[_state(run) for run in ended],
+        )
         await self._store(scan, image, conclusion, native, answers)
 
     async def _begin(self) -> Scan:
         lease, now = self._lease, self._services.clock()
         async with self._services.database.write() as session:
             await self._hold(session, now=now)
-            await lifecycle.begin(session, lease.organization_id, lease.subject_id, attempt=lease.attempt, now=now)
-            scan = await load_scan(session, lease.organization_id, lease.subject_id)
+            scan = await lifecycle.begin(
+                session, lease.organization_id, lease.subject_id, attempt=lease.attempt, now=now
+            )
         await self._services.signals.send(scan.id)
         return scan
 
@@ -102,18 +114,39 @@ class _Performance:
         if renewal.cancel_requested:
             raise CancelRequestedError
 
-    async def _advance(self, phase: ScanPhase, message: str, *, progress: int) -> None:
+    async def _advance(
+        self, phase: ScanPhase, *messages: str, progress: int, runs: Sequence[RunState] = ()
+    ) -> None:
         lease, now = self._lease, self._services.clock()
         async with self._services.database.write() as session:
             await self._hold(session, now=now)
             await lifecycle.advance(
-                session, lease.organization_id, lease.subject_id, phase, message, progress=progress, now=now
+                session,
+                lease.organization_id,
+                lease.subject_id,
+                phase,
+                *messages,
+                progress=progress,
+                runs=runs,
+                now=now,
             )
         await self._services.signals.send(lease.subject_id)
 
-    async def _examine(self, scan: Scan, image: Image, answered: Sequence[Engine]) -> NativeRun:
-        await self._advance(ScanPhase.INVENTORY, f"Fetched {image.digest} ({image.platform})", progress=40)
+    async def _examine(
+        self, scan: Scan, image: Image, answered: Sequence[Engine], absent: Sequence[Engine]
+    ) -> NativeRun:
+        """What the native provider reads for the engines it answers for, and alone for the `absent` ones of them."""
         started_at, clock = self._services.clock(), time.monotonic()
+        await self._advance(
+            ScanPhase.INVENTORY,
+            f"Fetched {image.digest} ({image.platform})",
+            *([f"{PROVIDER} reads the image for {', '.join(absent)}"] if absent else ()),
+            progress=40,
+            runs=[
+                RunState(engine=engine, status=EngineRunStatus.RUNNING, provider=PROVIDER, started_at=started_at)
+                for engine in absent
+            ],
+        )
         # An archive has no tag of a registry: what it was filed under is a name we gave it.
         tag = ImageReference.parse(scan.reference).tag if scan.source_kind is SourceKind.REGISTRY else None
         examination = await examine_image(
@@ -149,7 +182,9 @@ class _Performance:
         async def tell(event: EngineEvent) -> None:
             progress = _TOOLS_START + (_TOOLS_END - _TOOLS_START) * event.ended // event.total
             async with writing:
-                await self._advance(ScanPhase.INVENTORY, event.message, progress=progress)
+                await self._advance(
+                    ScanPhase.INVENTORY, event.message, progress=progress, runs=[self._state_of(event)]
+                )
 
         return await EngineRuns(
             image=image,
@@ -165,10 +200,35 @@ class _Performance:
             progress=tell,
         ).run(tools)
 
-    async def _match(self, run: NativeRun) -> NativeRun:
+    def _state_of(self, event: EngineEvent) -> RunState:
+        answer = event.answer
+        return RunState(
+            engine=event.tool.engine,
+            status=event.status,
+            provider=event.tool.provider,
+            message=event.message if event.status is EngineRunStatus.FAILED else None,
+            started_at=self._services.clock() if answer is None else answer.started_at,
+            duration_ms=None if answer is None else answer.duration_ms,
+        )
+
+    async def _match(self, run: NativeRun, absent: Sequence[Engine]) -> NativeRun:
         inventory, found, clock = run.inventory, run.packages_by_ecosystem, time.monotonic()
-        message = f"Found {len(inventory.packages)} packages in {len(inventory.layers)} layers"
-        await self._advance(ScanPhase.MATCHING, message, progress=70)
+        await self._advance(
+            ScanPhase.MATCHING,
+            f"Found {len(inventory.packages)} packages in {len(inventory.layers)} layers",
+            progress=70,
+            runs=[
+                RunState(
+                    engine=engine,
+                    status=EngineRunStatus.COMPLETE,
+                    provider=PROVIDER,
+                    started_at=run.started_at,
+                    duration_ms=run.inventory_ms,
+                )
+                for engine in absent
+                if engine not in VULNERABILITY_ENGINES
+            ],
+        )
         keys = {key for package in inventory.packages for key in lookup_keys(package)}
         async with self._services.database.snapshot() as session:
             held = {row.ecosystem: row for row in await ecosystems(session)}
@@ -245,3 +305,14 @@ class _Performance:
                 session, scan.organization_id, scan.id, f"Scan ended with {len(results.findings)} findings", now=now
             )
         await self._services.signals.send(scan.id)
+
+
+def _state(run: EngineResult) -> RunState:
+    return RunState(
+        engine=run.engine,
+        status=run.status,
+        provider=run.provider,
+        message=run.message,
+        started_at=run.started_at,
+        duration_ms=run.duration_ms,
+    )

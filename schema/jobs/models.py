@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Index, UniqueConstraint
+from sqlalchemy import Index, UniqueConstraint, text
 from sqlmodel import Field
 
 from schema.kernel.columns import TenantTable, enum_field, id_field, optional_time_field, time_field
@@ -23,19 +23,34 @@ class JobState(StrEnum):
     CANCELLED = "CANCELLED"
 
 
+# Written out, not bound: only then do both databases know that a partial index below has all the rows that are asked for.
+IS_DUE = text(f"state = '{JobState.QUEUED}'")
+IS_RUNNING = text(f"state = '{JobState.RUNNING}'")
+
+
 class Job(TenantTable, table=True):
     """One piece of work on one subject.
 
     A worker owns a job while `lease_owner` is its name and `lease_expires_at` lies ahead; it renews the lease as long as
     it lives. An expired lease means the worker is gone: the reconciler queues the job again until `attempt` is used up.
+    `leased_at`, when a worker last took it, tells how long its organization has waited since.
     """
 
     __tablename__ = "jobs"
     __table_args__ = (
         UniqueConstraint("kind", "subject_id"),
-        Index(None, "state", "priority", "created_at", "id"),
+        Index(
+            "ix_jobs_due",
+            "organization_id",
+            "priority",
+            "created_at",
+            "id",
+            sqlite_where=IS_DUE,
+            postgresql_where=IS_DUE,
+        ),
         Index(None, "organization_id", "state"),
-        Index(None, "state", "lease_expires_at"),
+        Index(None, "organization_id", "leased_at"),
+        Index("ix_jobs_running", "lease_expires_at", sqlite_where=IS_RUNNING, postgresql_where=IS_RUNNING),
     )
 
     id: str = id_field()
@@ -47,6 +62,7 @@ class Job(TenantTable, table=True):
     max_attempts: int = 3
     lease_owner: str | None = Field(default=None, max_length=100)
     lease_expires_at: datetime | None = optional_time_field()
+    leased_at: datetime | None = optional_time_field()
     cancel_requested: bool = False
     created_at: datetime = time_field()
     finished_at: datetime | None = optional_time_field()

@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, func, insert, or_, select, true, update
+from sqlalchemy import CTE, and_, func, insert, or_, select, true, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
-from schema.jobs.models import Job, JobKind, JobState
+from schema.jobs.models import IS_DUE, IS_RUNNING, Job, JobKind, JobState
 from schema.kernel.ids import IdPrefix, new_id
 from schema.kernel.outbox import JOB_QUEUED, post
 from schema.kernel.tenancy import across_tenants, tenant
+
+_LEASING = 0x6C65617365  # "lease", the key of PostgreSQL's advisory lock
+_LEASING_MS = 5_000  # the longest that a worker may stand still while it has that lock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,46 +58,86 @@ async def queue_job(
     return job_id
 
 
-async def lease_next(
-    session: AsyncSession, *, owner: str, now: datetime, seconds: float, subject_id: str | None = None
-) -> Lease | None:
-    """Takes the job that is due next, with one statement, so that two workers never hold the same one.
+def _whose_turn(limit: int | None) -> CTE:
+    """Of the organizations with jobs that are due, the one that comes next, and the highest priority among its jobs.
 
-    Order: higher priority, then the organization with fewer jobs running, then the older job. That is the fair share: a
-    flood of one organization waits behind itself, not in front of the others. With `subject_id` only that one's job.
+    Their names are found by one look into the partial index each, however many jobs they have queued.
     """
-    running = aliased(Job)
-    busy = (
-        select(func.count())
-        .where(
-            across_tenants(running, because="fair share compares organizations"),
-            running.organization_id == col(Job.organization_id),  # type: ignore[arg-type]
-            running.state == JobState.RUNNING,  # type: ignore[arg-type]
-        )
-        .correlate(Job)
-        .scalar_subquery()
+    everybody = across_tenants(Job, because="fair share compares organizations")
+    organization = col(Job.organization_id)
+    due = select(func.min(organization).label("id")).where(everybody, IS_DUE).cte("due", recursive=True)
+    following = select(func.min(organization)).where(everybody, IS_DUE, organization > due.c.id).scalar_subquery()
+    due = due.union_all(select(following).where(due.c.id.is_not(None)))
+    theirs = aliased(Job)
+    owned = (across_tenants(theirs, because="fair share compares organizations"), col(theirs.organization_id) == due.c.id)
+    running = (
+        select(func.count()).where(*owned, col(theirs.state) == JobState.RUNNING).correlate(due).scalar_subquery()
     )
+    served = select(func.max(col(theirs.leased_at))).where(*owned).correlate(due).scalar_subquery()
+    highest = select(func.max(col(theirs.priority))).where(*owned, IS_DUE).correlate(due).scalar_subquery()
+    return (
+        select(due.c.id, highest.label("priority"))
+        .where(due.c.id.is_not(None), true() if limit is None else running < limit)
+        .order_by(running, served.nulls_first(), due.c.id)
+        .limit(1)
+        .cte("turn")
+    )
+
+
+async def _one_at_a_time(session: AsyncSession) -> None:
+    """Whoever leases sees what everybody leased before, or two would give the same organization their turns.
+
+    SQLite has one writer anyway. A worker that stands still in the middle is ended by the server, and its lock with it.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        await session.execute(
+            select(
+                func.set_config("idle_in_transaction_session_timeout", f"{_LEASING_MS}", true()),
+                func.pg_advisory_xact_lock(_LEASING),
+            )
+        )
+
+
+async def lease_next(
+    session: AsyncSession,
+    *,
+    owner: str,
+    now: datetime,
+    seconds: float,
+    limit: int | None = None,
+    subject_id: str | None = None,
+) -> Lease | None:
+    """Takes the job that is due next, so that two workers never hold the same one. Commit at once: leasing is in turns.
+
+    It is the turn of the organization with the fewest jobs running, of several the one that was served longest ago; one
+    that has `limit` jobs running has no turn. That is the fair share: a flood of one organization, whatever its priority,
+    waits behind itself, not in front of the others. Within an organization higher priority comes first, then the older
+    job. With `subject_id` only that one's job, now.
+    """
+    everybody = across_tenants(Job, because="workers serve everybody")
+    if subject_id is None:
+        await _one_at_a_time(session)
+        turn = _whose_turn(limit)
+        wanted = and_(
+            col(Job.organization_id) == select(turn.c.id).scalar_subquery(),
+            col(Job.priority) == select(turn.c.priority).scalar_subquery(),
+        )
+    else:
+        wanted = col(Job.subject_id) == subject_id
     due = (
         select(col(Job.id))
-        .where(
-            across_tenants(Job, because="workers serve everybody"),
-            col(Job.state) == JobState.QUEUED,
-            true() if subject_id is None else col(Job.subject_id) == subject_id,
-        )
-        .order_by(col(Job.priority).desc(), busy, col(Job.created_at), col(Job.id))
+        .where(everybody, IS_DUE, wanted)
+        .order_by(col(Job.created_at), col(Job.id))
         .limit(1)
         .with_for_update(skip_locked=True)
         .scalar_subquery()
     )
     statement = (
         update(Job)
-        .where(
-            across_tenants(Job, because="workers serve everybody"),
-            col(Job.id) == due,
-            col(Job.state) == JobState.QUEUED,
-        )
+        .where(everybody, col(Job.id) == due, col(Job.state) == JobState.QUEUED)
         .values(
             state=JobState.RUNNING,
+            leased_at=now,
             lease_owner=owner,
             lease_expires_at=now + timedelta(seconds=seconds),
             attempt=col(Job.attempt) + 1,
@@ -206,7 +249,7 @@ async def requeue_orphans(session: AsyncSession, *, now: datetime) -> tuple[int,
     everybody = across_tenants(Job, because="the reconciler serves everybody")
     expired = and_(
         everybody,
-        col(Job.state) == JobState.RUNNING,
+        IS_RUNNING,
         or_(col(Job.lease_expires_at).is_(None), col(Job.lease_expires_at) < now),
     )
     lost = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -96,6 +96,15 @@ async def load_scan(session: AsyncSession, organization_id: str, scan_id: str) -
     return scan
 
 
+async def start_scan(session: AsyncSession, organization_id: str, scan_id: str, **values: Any) -> Scan:
+    """Changes the scan and returns it as its worker needs it."""
+    statement = update(Scan).where(tenant(Scan, organization_id), col(Scan.id) == scan_id).values(**values)
+    scan = (await session.execute(statement.returning(Scan))).scalar_one_or_none()
+    if scan is None:
+        raise not_found("Scan")
+    return scan
+
+
 async def change_scan(session: AsyncSession, organization_id: str, scan_id: str, **values: Any) -> None:
     await session.execute(update(Scan).where(tenant(Scan, organization_id), col(Scan.id) == scan_id).values(**values))
 
@@ -113,6 +122,23 @@ async def change_engine_run(
     await session.execute(
         update(EngineRun)
         .where(tenant(EngineRun, organization_id), col(EngineRun.scan_id) == scan_id, col(EngineRun.engine) == engine)
+        .values(**values)
+    )
+
+
+async def change_engine_runs(
+    session: AsyncSession,
+    organization_id: str,
+    scan_id: str,
+    statuses: Collection[EngineRunStatus] = tuple(EngineRunStatus),
+    **values: Any,
+) -> None:
+    """Changes every engine run of the scan, or those that stand so."""
+    await session.execute(
+        update(EngineRun)
+        .where(
+            tenant(EngineRun, organization_id), col(EngineRun.scan_id) == scan_id, col(EngineRun.status).in_(statuses)
+        )
         .values(**values)
     )
 
@@ -188,32 +214,29 @@ async def log_lines(session: AsyncSession, organization_id: str, scan_id: str, *
     return (await session.execute(statement)).all()
 
 
-async def last_log_message(session: AsyncSession, organization_id: str, scan_id: str) -> str | None:
+async def log_tail(session: AsyncSession, organization_id: str, scan_id: str, *, lines: int) -> Sequence[Any]:
+    """The last lines, oldest first."""
     statement = (
-        select(col(ScanLog.message))
+        select(*all_columns(ScanLog))
         .where(tenant(ScanLog, organization_id), col(ScanLog.scan_id) == scan_id)
         .order_by(col(ScanLog.sequence).desc())
-        .limit(1)
+        .limit(lines)
     )
-    return (await session.execute(statement)).scalar_one_or_none()
+    return (await session.execute(statement)).all()[::-1]
 
 
 async def write_log(
     session: AsyncSession, organization_id: str, scan_id: str, message: str, *, now: datetime, level: str = "info"
 ) -> None:
-    """Adds a line. Only the worker that holds the scan's lease writes, so the next number is free."""
-    last = (
-        await session.execute(
-            select(func.max(col(ScanLog.sequence))).where(
-                tenant(ScanLog, organization_id), col(ScanLog.scan_id) == scan_id
-            )
-        )
-    ).scalar_one()
+    """Adds a line. Its number is free, because whoever writes holds the scan's job: it has changed that row before."""
+    last = select(func.max(col(ScanLog.sequence))).where(
+        tenant(ScanLog, organization_id), col(ScanLog.scan_id) == scan_id
+    )
     await session.execute(
         insert(ScanLog).values(
             organization_id=organization_id,
             scan_id=scan_id,
-            sequence=(last or 0) + 1,
+            sequence=func.coalesce(last.scalar_subquery(), 0) + 1,
             at=now,
             level=level,
             message=message[:2000],
@@ -224,19 +247,6 @@ async def write_log(
 async def insert_scan(session: AsyncSession, values: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> None:
     await session.execute(insert(Scan).values(**values))
     await session.execute(insert(EngineRun), list(runs))
-
-
-async def change_open_runs(session: AsyncSession, organization_id: str, scan_id: str, **values: Any) -> None:
-    """Changes every engine run of the scan that has not ended."""
-    await session.execute(
-        update(EngineRun)
-        .where(
-            tenant(EngineRun, organization_id),
-            col(EngineRun.scan_id) == scan_id,
-            col(EngineRun.status).in_((EngineRunStatus.QUEUED, EngineRunStatus.RUNNING)),
-        )
-        .values(**values)
-    )
 
 
 async def delete_scan_row(session: AsyncSession, organization_id: str, scan_id: str) -> None:

@@ -134,8 +134,10 @@ async def cancel_scan(
     state = await request_cancel(session, organization_id, scan_id, now=now)
     if state is JobState.CANCELLED:
         await lifecycle.end_cancelled(session, organization_id, scan_id, now=now)
-    else:
+    elif state is JobState.RUNNING:
         await repository.write_log(session, organization_id, scan_id, "Cancellation requested", now=now)
+    else:
+        raise conflict("The scan has just ended; only a queued or running scan can be cancelled")
     await record(
         session,
         organization_id=organization_id,

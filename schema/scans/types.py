@@ -231,6 +231,8 @@ class EngineProgress:
     status: EngineRunStatus = strawberry.field(description="How it stands.")
     provider: str | None = strawberry.field(description="Who answers.")
     message: str | None = strawberry.field(description="Why it was skipped or failed, or who stands in.")
+    started_at: datetime | None = strawberry.field(description="When it began; null while it waits.")
+    elapsed_ms: int | None = strawberry.field(description="How long it has been running, or took, in milliseconds.")
 
 
 @strawberry.type(description="A scan's state at one moment; the last one of a stream is final.")
@@ -239,25 +241,43 @@ class ScanProgress:
     status: ScanStatus = strawberry.field(description="How it stands.")
     phase: ScanPhase = strawberry.field(description="What it is doing.")
     progress: int = strawberry.field(description="0-100.")
+    elapsed_ms: int | None = strawberry.field(description="How long it has been running, or took, in milliseconds.")
     message: str | None = strawberry.field(description="The latest line of its log.")
+    log: list[ScanLogLine] = strawberry.field(description="The last lines of its log, at most 10, oldest first.")
     engines: list[EngineProgress] = strawberry.field(description="The engines.")
     grade: Grade | None = strawberry.field(description="The grade, once there is one.")
     risk_score: int | None = strawberry.field(description="0-100, once there is one.")
     failure_reason: str | None = strawberry.field(description="Why it failed.")
 
     @classmethod
-    def of(cls, scan: Any, runs: Sequence[Any], message: str | None) -> ScanProgress:
+    def of(cls, scan: Any, runs: Sequence[Any], log: Sequence[Any], *, now: datetime) -> ScanProgress:
+        started = datetime.fromisoformat(scan.started_at) if scan.status == ScanStatus.IN_PROGRESS else None
         return cls(
             id=strawberry.ID(scan.id),
             status=scan.status,
             phase=scan.phase,
             progress=scan.progress,
-            message=message,
+            elapsed_ms=_elapsed_ms(started, scan.duration_ms, now),
+            message=log[-1].message if log else None,
+            log=cast("list[ScanLogLine]", log),
             engines=[
-                EngineProgress(engine=run.engine, status=run.status, provider=run.provider, message=run.message)
+                EngineProgress(
+                    engine=run.engine,
+                    status=run.status,
+                    provider=run.provider,
+                    message=run.message,
+                    started_at=run.started_at,
+                    elapsed_ms=_elapsed_ms(
+                        run.started_at if run.status is EngineRunStatus.RUNNING else None, run.duration_ms, now
+                    ),
+                )
                 for run in sorted(runs, key=lambda run: scan.scanners.index(run.engine))
             ],
             grade=scan.grade,
             risk_score=scan.risk_score,
             failure_reason=scan.failure_reason,
         )
+
+
+def _elapsed_ms(running_since: datetime | None, duration_ms: int | None, now: datetime) -> int | None:
+    return duration_ms if running_since is None else max(0, int((now - running_since).total_seconds() * 1000))

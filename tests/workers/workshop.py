@@ -49,6 +49,7 @@ from workers.workspace import Workspace
 IMAGE = "ghcr.io/acme/api:1"
 LIMITS = WorkerLimits(
     concurrency=2,
+    organization_limit=None,
     lease_seconds=600,  # so that nothing happens because time has passed, unless a test wants it
     heartbeat_seconds=200,
     reconcile_seconds=0.1,

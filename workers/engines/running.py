@@ -65,11 +65,12 @@ class EngineAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineEvent:
-    """A tool has started (RUNNING), or ended (COMPLETE, FAILED); `ended` of the `total` have, by now."""
+    """A tool has started (RUNNING), or ended with an answer (COMPLETE, FAILED); `ended` of the `total` have, by now."""
 
     tool: Tool
     status: EngineRunStatus
     message: str
+    answer: EngineAnswer | None
     ended: int
     total: int
 
@@ -107,18 +108,24 @@ class EngineRuns:
 
     async def _in_turn(self, tool: Tool, turn: asyncio.Semaphore, total: int) -> EngineAnswer:
         async with turn:
-            await self._tell(tool, EngineRunStatus.RUNNING, "has started", total)
+            await self._tell(tool, EngineRunStatus.RUNNING, "has started", None, total)
             answer = await self._answer(tool)
             self._ended += 1
             if answer.report is None:
-                await self._tell(tool, EngineRunStatus.FAILED, f"{answer.failure}", total)
+                await self._tell(tool, EngineRunStatus.FAILED, f"{answer.failure}", answer, total)
             else:
-                await self._tell(tool, EngineRunStatus.COMPLETE, f"has ended: {_summary(answer.report)}", total)
+                message = f"has ended: {_summary(answer.report)}"
+                await self._tell(tool, EngineRunStatus.COMPLETE, message, answer, total)
             return answer
 
-    async def _tell(self, tool: Tool, status: EngineRunStatus, message: str, total: int) -> None:
+    async def _tell(
+        self, tool: Tool, status: EngineRunStatus, message: str, answer: EngineAnswer | None, total: int
+    ) -> None:
         text = f"{tool.provider} {message}"
-        await self.progress(EngineEvent(tool=tool, status=status, message=text, ended=self._ended, total=total))
+        event = EngineEvent(
+            tool=tool, status=status, message=text, answer=answer, ended=self._ended, total=total
+        )
+        await self.progress(event)
 
     async def _answer(self, tool: Tool) -> EngineAnswer:
         started_at, clock = self.clock(), time.monotonic()

@@ -23,9 +23,12 @@ class JobState(StrEnum):
     CANCELLED = "CANCELLED"
 
 
-# Written out, not bound: only then do both databases know that a partial index below has all the rows that are asked for.
+# What the partial indexes below hold, each as small as what it is about. Written out, not bound: only then do both
+# databases know that an index has all the rows a query asks for.
 IS_DUE = text(f"state = '{JobState.QUEUED}'")
 IS_RUNNING = text(f"state = '{JobState.RUNNING}'")
+HAS_ENDED = text("finished_at IS NOT NULL")
+WAS_LEASED = text("leased_at IS NOT NULL")
 
 
 class Job(TenantTable, table=True):
@@ -48,9 +51,11 @@ class Job(TenantTable, table=True):
             sqlite_where=IS_DUE,
             postgresql_where=IS_DUE,
         ),
-        Index(None, "organization_id", "state"),
-        Index(None, "organization_id", "leased_at"),
-        Index("ix_jobs_running", "lease_expires_at", sqlite_where=IS_RUNNING, postgresql_where=IS_RUNNING),
+        Index("ix_jobs_running", "organization_id", sqlite_where=IS_RUNNING, postgresql_where=IS_RUNNING),
+        Index("ix_jobs_ended", "state", sqlite_where=HAS_ENDED, postgresql_where=HAS_ENDED),
+        Index(
+            "ix_jobs_leased", "organization_id", "leased_at", sqlite_where=WAS_LEASED, postgresql_where=WAS_LEASED
+        ),
     )
 
     id: str = id_field()

@@ -62,7 +62,7 @@ async def _keep(lease: Lease, runtime: WorkerRuntime) -> None:
     loop = asyncio.get_running_loop()
     expires = loop.time() + limits.lease_seconds
     next_renewal = loop.time() + limits.heartbeat_seconds
-    async with services.signals.listen(lease.subject_id) as waiter:
+    async with services.signals.listen(repository.stopping(lease.subject_id)) as waiter:
         while True:
             # A signal only makes it sooner: what was asked before this listened, or of a worker that died, had none.
             await waiter.wait(max(0.0, min(LOOK_SECONDS, next_renewal - loop.time())))

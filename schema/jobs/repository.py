@@ -191,8 +191,13 @@ async def renew(session: AsyncSession, lease: Lease, *, now: datetime, seconds: 
     return Renewal(cancel_requested is not None, bool(cancel_requested))
 
 
+def stopping(subject_id: str) -> str:
+    """What to signal once a cancellation is requested, and what only the subject's worker listens to."""
+    return f"stopping:{subject_id}"
+
+
 async def cancel_requested(session: AsyncSession, lease: Lease) -> bool:
-    """Whether somebody asked to stop this job. A read, so that a worker can look at every signal."""
+    """Whether somebody asked to stop this job. A read, so that a worker can look often."""
     statement = select(col(Job.cancel_requested)).where(tenant(Job, lease.organization_id), col(Job.id) == lease.job_id)
     return bool((await session.execute(statement)).scalar_one_or_none())
 

@@ -6,6 +6,7 @@ from typing import Annotated, cast
 
 import strawberry
 
+from schema.jobs.repository import stopping
 from schema.kernel.operations import Info, mutation_field
 from schema.kernel.ports import RateBudget
 from schema.scans import repository, trigger
@@ -39,6 +40,7 @@ class ScansMutation:
         context = info.context
         async with context.write() as session:
             await trigger.cancel_scan(session, id, context.principal, ip=context.client_ip, now=context.now())
+            context.signal_after_commit(stopping(id))
             context.signal_after_commit(id)
             return cast("Scan", await repository.get_scan(session, context.organization_id, id))
 

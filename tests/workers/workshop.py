@@ -21,7 +21,7 @@ from schema.advisories.importing import import_advisories
 from schema.advisories.osv import parse_osv
 from schema.advisories.records import AdvisoryRecord
 from schema.jobs.models import Job
-from schema.jobs.repository import Lease, lease_next
+from schema.jobs.repository import Lease, lease_next, stopping
 from schema.kernel.clock import utc_now
 from schema.kernel.columns import Table
 from schema.kernel.context import Limits, Services
@@ -226,7 +226,7 @@ class Workshop:
     async def cancel(self, scan_id: str) -> None:
         async with self.database.write() as session:
             await cancel_scan(session, scan_id, self.principal, now=utc_now())
-        await self.services.signals.send(scan_id)
+        await self.services.signals.send(stopping(scan_id))
 
     async def rows(self, table: type[Table]) -> list[Any]:
         async with self.database.read() as session:

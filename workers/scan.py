@@ -114,9 +114,7 @@ class _Performance:
         if renewal.cancel_requested:
             raise CancelRequestedError
 
-    async def _advance(
-        self, phase: ScanPhase, *messages: str, progress: int, runs: Sequence[RunState] = ()
-    ) -> None:
+    async def _advance(self, phase: ScanPhase, *messages: str, progress: int, runs: Sequence[RunState] = ()) -> None:
         lease, now = self._lease, self._services.clock()
         async with self._services.database.write() as session:
             await self._hold(session, now=now)
@@ -182,9 +180,7 @@ class _Performance:
         async def tell(event: EngineEvent) -> None:
             progress = _TOOLS_START + (_TOOLS_END - _TOOLS_START) * event.ended // event.total
             async with writing:
-                await self._advance(
-                    ScanPhase.INVENTORY, event.message, progress=progress, runs=[self._state_of(event)]
-                )
+                await self._advance(ScanPhase.INVENTORY, event.message, progress=progress, runs=[self._state_of(event)])
 
         return await EngineRuns(
             image=image,

@@ -42,9 +42,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.create_index(
-        op.f("ix_jobs_state_priority_created_at_id"), "jobs", ["state", "priority", "created_at", "id"]
-    )
+    op.create_index(op.f("ix_jobs_state_priority_created_at_id"), "jobs", ["state", "priority", "created_at", "id"])
     op.create_index(op.f("ix_jobs_organization_id_state"), "jobs", ["organization_id", "state"])
     op.create_index(op.f("ix_jobs_state_lease_expires_at"), "jobs", ["state", "lease_expires_at"])
     for name in ("ix_jobs_due", "ix_jobs_running", "ix_jobs_ended", "ix_jobs_leased"):

@@ -53,9 +53,7 @@ class Job(TenantTable, table=True):
         ),
         Index("ix_jobs_running", "organization_id", sqlite_where=IS_RUNNING, postgresql_where=IS_RUNNING),
         Index("ix_jobs_ended", "state", sqlite_where=HAS_ENDED, postgresql_where=HAS_ENDED),
-        Index(
-            "ix_jobs_leased", "organization_id", "leased_at", sqlite_where=WAS_LEASED, postgresql_where=WAS_LEASED
-        ),
+        Index("ix_jobs_leased", "organization_id", "leased_at", sqlite_where=WAS_LEASED, postgresql_where=WAS_LEASED),
     )
 
     id: str = id_field()

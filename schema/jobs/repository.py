@@ -4,15 +4,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 
-from sqlalchemy import CTE, String, and_, func, insert, literal, or_, select, true, type_coerce, union_all, update
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    String,
+    and_,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    true,
+    type_coerce,
+    union_all,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
+from sqlalchemy.sql.dml import ReturningUpdate
 from sqlmodel import col
 
 from schema.jobs.models import HAS_ENDED, IS_DUE, IS_RUNNING, WAS_LEASED, Job, JobKind, JobState
 from schema.kernel.ids import IdPrefix, new_id
 from schema.kernel.outbox import JOB_QUEUED, post
+from schema.kernel.parameters import parameter
 from schema.kernel.tenancy import across_tenants, tenant
 
 _LEASING = 0x6C65617365  # "lease", the key of PostgreSQL's advisory lock
@@ -69,7 +86,10 @@ def _whose_turn(limit: int | None) -> CTE:
     following = select(func.min(organization)).where(everybody, IS_DUE, organization > due.c.id).scalar_subquery()
     due = due.union_all(select(following).where(due.c.id.is_not(None)))
     theirs = aliased(Job)
-    owned = (across_tenants(theirs, because="fair share compares organizations"), col(theirs.organization_id) == due.c.id)
+    owned = (
+        across_tenants(theirs, because="fair share compares organizations"),
+        col(theirs.organization_id) == due.c.id,
+    )
     running = select(func.count()).where(*owned, IS_RUNNING).correlate(due).scalar_subquery()
     served = select(func.max(col(theirs.leased_at))).where(*owned, WAS_LEASED).correlate(due).scalar_subquery()
     highest = select(func.max(col(theirs.priority))).where(*owned, IS_DUE).correlate(due).scalar_subquery()
@@ -79,6 +99,47 @@ def _whose_turn(limit: int | None) -> CTE:
         .order_by(running, served.nulls_first(), due.c.id)
         .limit(1)
         .cte("turn")
+    )
+
+
+@cache
+def _taking(limit: int | None, *, one: bool) -> ReturningUpdate[str, str, JobKind, str, int, int]:
+    """The statement of a lease: of the next job of whose turn it is, or of the subject's that is named."""
+    everybody = across_tenants(Job, because="workers serve everybody")
+    if one:
+        wanted: ColumnElement[bool] = col(Job.subject_id) == parameter("subject")
+    else:
+        turn = _whose_turn(limit)
+        wanted = and_(
+            col(Job.organization_id) == select(turn.c.id).scalar_subquery(),
+            col(Job.priority) == select(turn.c.priority).scalar_subquery(),
+        )
+    due = (
+        select(col(Job.id))
+        .where(everybody, IS_DUE, wanted)
+        .order_by(col(Job.created_at), col(Job.id))
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
+    )
+    return (
+        update(Job)
+        .where(everybody, col(Job.id) == due, col(Job.state) == JobState.QUEUED)
+        .values(
+            state=JobState.RUNNING,
+            leased_at=parameter("now"),
+            lease_owner=parameter("owner"),
+            lease_expires_at=parameter("expires"),
+            attempt=col(Job.attempt) + 1,
+        )
+        .returning(
+            col(Job.id),
+            col(Job.organization_id),
+            col(Job.kind),
+            col(Job.subject_id),
+            col(Job.attempt),
+            col(Job.max_attempts),
+        )
     )
 
 
@@ -112,44 +173,10 @@ async def lease_next(
     waits behind itself, not in front of the others. Within an organization higher priority comes first, then the older
     job. With `subject_id` only that one's job, now.
     """
-    everybody = across_tenants(Job, because="workers serve everybody")
     if subject_id is None:
         await _one_at_a_time(session)
-        turn = _whose_turn(limit)
-        wanted = and_(
-            col(Job.organization_id) == select(turn.c.id).scalar_subquery(),
-            col(Job.priority) == select(turn.c.priority).scalar_subquery(),
-        )
-    else:
-        wanted = col(Job.subject_id) == subject_id
-    due = (
-        select(col(Job.id))
-        .where(everybody, IS_DUE, wanted)
-        .order_by(col(Job.created_at), col(Job.id))
-        .limit(1)
-        .with_for_update(skip_locked=True)
-        .scalar_subquery()
-    )
-    statement = (
-        update(Job)
-        .where(everybody, col(Job.id) == due, col(Job.state) == JobState.QUEUED)
-        .values(
-            state=JobState.RUNNING,
-            leased_at=now,
-            lease_owner=owner,
-            lease_expires_at=now + timedelta(seconds=seconds),
-            attempt=col(Job.attempt) + 1,
-        )
-        .returning(
-            col(Job.id),
-            col(Job.organization_id),
-            col(Job.kind),
-            col(Job.subject_id),
-            col(Job.attempt),
-            col(Job.max_attempts),
-        )
-    )
-    row = (await session.execute(statement)).one_or_none()
+    given = {"owner": owner, "now": now, "expires": now + timedelta(seconds=seconds), "subject": subject_id}
+    row = (await session.execute(_taking(limit, one=subject_id is not None), given)).one_or_none()
     if row is None:
         return None
     return Lease(

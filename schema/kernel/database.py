@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.base import Executable
 from sqlalchemy.sql.dml import UpdateBase
 
+from schema.kernel import sqlite
 from schema.kernel.errors import ErrorCode, HarborGuardError
 from schema.kernel.recent import RecentRows
 
@@ -45,11 +46,17 @@ def _dump_json(value: object) -> str:
 
 
 class _NotingSession(Session):
-    """Notes in `info` which tables its statements change."""
+    """Notes in `info` which tables its statements change.
+
+    No statement looks for loaded rows that it might concern: nobody reads a row, changes it and looks at it again.
+    """
 
     def execute(self, statement: Executable, *args: Any, **options: Any) -> Any:
-        if isinstance(statement, UpdateBase) and BOOKKEEPING not in statement.get_execution_options():
-            self.info.setdefault(CHANGED, set()).add(cast("Table", statement.table).name)
+        if isinstance(statement, UpdateBase):
+            if BOOKKEEPING not in statement.get_execution_options():
+                self.info.setdefault(CHANGED, set()).add(cast("Table", statement.table).name)
+            given = options.get("execution_options") or {}
+            options["execution_options"] = {"synchronize_session": False, **given}
         return super().execute(statement, *args, **options)
 
 
@@ -109,6 +116,7 @@ class Database:
         def begin(connection: Any) -> None:
             connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
 
+        event.listen(engine.sync_engine, "do_connect", sqlite.connect)
         event.listen(engine.sync_engine, "connect", configure)
         event.listen(engine.sync_engine, "begin", begin)
         return engine

@@ -122,9 +122,7 @@ class EngineRuns:
         self, tool: Tool, status: EngineRunStatus, message: str, answer: EngineAnswer | None, total: int
     ) -> None:
         text = f"{tool.provider} {message}"
-        event = EngineEvent(
-            tool=tool, status=status, message=text, answer=answer, ended=self._ended, total=total
-        )
+        event = EngineEvent(tool=tool, status=status, message=text, answer=answer, ended=self._ended, total=total)
         await self.progress(event)
 
     async def _answer(self, tool: Tool) -> EngineAnswer:

@@ -181,6 +181,13 @@ async def file_digest(
     )
 
 
+async def hold_image(session: AsyncSession, organization_id: str, image_id: str) -> None:
+    """Until the transaction ends nobody else files anything of this image."""
+    await session.execute(
+        select(col(Image.id)).where(tenant(Image, organization_id), col(Image.id) == image_id).with_for_update()
+    )
+
+
 async def change_image(session: AsyncSession, organization_id: str, image_id: str, **values: Any) -> None:
     await session.execute(
         update(Image).where(tenant(Image, organization_id), col(Image.id) == image_id).values(**values)

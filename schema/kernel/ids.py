@@ -30,6 +30,8 @@ class IdPrefix(StrEnum):
     FINDING = "fnd"
     PACKAGE = "pkg"
     LAYER = "lay"
+    MISCONFIGURATION = "mis"
+    SECRET = "sec"  # noqa: S105 -- a prefix, not a secret
     JOB = "job"
     SESSION = "ses"
     UPLOAD = "upl"

@@ -19,6 +19,7 @@ from schema.registries.repository import find_registry
 from schema.scans import lifecycle, repository
 from schema.scans.inputs import TriggerScanInput
 from schema.scans.models import ACTIVE, Engine, EngineRunStatus, ScanOrigin, ScanPhase, ScanStatus, SourceKind
+from schema.scans.reuse import hand_over
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +156,7 @@ async def delete_scan(
     scan = await repository.get_scan(session, organization_id, scan_id)
     if scan.status in ACTIVE:
         raise conflict(f"The scan is {scan.status}; cancel it before deleting it")
+    await hand_over(session, organization_id, scan_id)
     await repository.delete_scan_row(session, organization_id, scan_id)
     await record(
         session,

@@ -25,7 +25,7 @@ from schema.kernel.principal import Principal
 from schema.kernel.scalars import ByteStream
 from schema.registries.models import RegistryProvider
 from schema.registries.repository import add_registry
-from schema.scans.ingest import EngineResult, FetchedImage, ScanResults, ingest
+from schema.scans.ingest import EngineResult, FetchedImage, ScanResults, compressed, ingest
 from schema.scans.merging import Voice, merge
 from schema.scans.models import Engine, EngineRunStatus
 from schema.scans.repository import load_scan
@@ -132,7 +132,9 @@ async def _scanned(site: Site, principal: Principal, canary: str) -> dict[IdPref
     )
     merged = merge([Voice(source="native", packages=(package,), findings=(finding,))])
     results = ScanResults(
-        image=FetchedImage(digest="sha256:" + "3" * 64, platform="linux/amd64", size_bytes=1, config={}),
+        image=FetchedImage(
+            operating_system=None, digest="sha256:" + "3" * 64, platform="linux/amd64", size_bytes=1, config={}
+        ),
         inventory=Inventory(operating_system=None, packages=(package,), layers=(layer,)),
         engines=(
             EngineResult(
@@ -150,7 +152,7 @@ async def _scanned(site: Site, principal: Principal, canary: str) -> dict[IdPref
         request = ScanRequest(image=f"{canary}.example/app:1", scanners=(Engine.SYFT,))
         scan_id = await queue_scan(session, request, principal, now=now)
         scan = await load_scan(session, principal.organization_id, scan_id)
-        await ingest(session, scan, results, now=now)
+        await ingest(session, scan, compressed(results), now=now)
         vulnerability = select(col(Vulnerability.id)).where(
             col(Vulnerability.organization_id) == principal.organization_id
         )

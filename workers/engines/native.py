@@ -57,6 +57,11 @@ class NativeRun:
         return bool(self.store) or not self.packages_by_ecosystem
 
     @property
+    def uncovered(self) -> Mapping[str, int]:
+        """Packages that nothing can be said of, by ecosystem."""
+        return {name: count for name, count in self.packages_by_ecosystem.items() if name not in self.store}
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         return (*self.inventory.warnings, *(self.configuration.warnings if self.configuration else ()))
 

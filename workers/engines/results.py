@@ -27,6 +27,7 @@ class Conclusion:
     voices: tuple[Voice, ...]
     judged: bool
     judged_by_tool: bool
+    answered: frozenset[str]  # sources that looked for vulnerabilities with data of their own
 
 
 def stand_ins(tools: Mapping[Engine, Tool], *, fallback: bool) -> tuple[Engine, ...]:
@@ -44,11 +45,13 @@ def conclude(
     answered = stand_ins({engine: tools[engine] for engine in requested}, fallback=native is not None)
     by_tool = any(answer.report is not None and answer.report.findings is not None for answer in _judging(answers))
     by_native = native is not None and native.judged and any(each in VULNERABILITY_ENGINES for each in answered)
+    voices = (*_native_voice(answered, native, unlisted=_is_unlisted(answers)), *_voices(requested, answers))
     return Conclusion(
         engines=tuple(_result(tools[engine], answers.get(engine), native) for engine in requested),
-        voices=(*_native_voice(answered, native, unlisted=_is_unlisted(answers)), *_voices(requested, answers)),
+        voices=voices,
         judged=by_tool or by_native,
         judged_by_tool=by_tool,
+        answered=frozenset(voice.source for voice in voices if voice.engines and (voice.source != SOURCE or by_native)),
     )
 
 
@@ -62,10 +65,20 @@ def _is_unlisted(answers: Mapping[Engine, EngineAnswer]) -> bool:
 
 
 def _native_voice(answered: Sequence[Engine], native: NativeRun | None, *, unlisted: bool) -> Iterable[Voice]:
+    if native is None:
+        return
     judged = tuple(engine for engine in answered if engine in VULNERABILITY_ENGINES)
-    listed = any(engine in PACKAGE_ENGINES for engine in answered)
-    if native is not None and (judged or listed or unlisted):
-        yield Voice(source=SOURCE, engines=judged, packages=native.inventory.packages, findings=native.findings)
+    listed = unlisted or judged or any(engine in PACKAGE_ENGINES for engine in answered)
+    configuration = native.configuration
+    if listed or configuration is not None:
+        yield Voice(
+            source=SOURCE,
+            engines=judged,
+            packages=native.inventory.packages if listed else (),
+            findings=native.findings,
+            misconfigurations=configuration.misconfigurations if configuration else (),
+            secrets=configuration.secrets if configuration else (),
+        )
 
 
 def _voices(requested: Iterable[Engine], answers: Mapping[Engine, EngineAnswer]) -> Iterable[Voice]:
@@ -77,6 +90,8 @@ def _voices(requested: Iterable[Engine], answers: Mapping[Engine, EngineAnswer])
                 engines=() if report.findings is None else (engine,),
                 packages=report.packages or (),
                 findings=report.findings or (),
+                misconfigurations=report.misconfigurations,
+                secrets=report.secrets,
             )
 
 

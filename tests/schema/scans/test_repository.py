@@ -98,7 +98,7 @@ async def test_t02_nothing_of_a_scan_is_shown_to_another_organization(identity: 
         for look in (
             repository.get_scan(session, theirs, scan.id),
             repository.load_scan(session, theirs, scan.id),
-            repository.engine_output(session, theirs, scan.id, Engine.TRIVY),
+            repository.engine_output(session, theirs, [scan.id], Engine.TRIVY),
         ):
             with pytest.raises(HarborGuardError) as refused:
                 await look

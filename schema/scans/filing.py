@@ -12,15 +12,15 @@ from hashlib import blake2b
 from typing import Any, TypeAlias
 
 import orjson
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import Executable, bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from schema.dependencies.records import PackageType
 from schema.images.models import Tag
 from schema.images.repository import hold_image
 from schema.kernel.columns import metadata
 from schema.kernel.ids import IdPrefix, new_id
+from schema.kernel.rows import as_text
 from schema.kernel.tenancy import tenant
 from schema.kernel.upsert import batches, insert_rows
 from schema.scans.merging import MergedFinding
@@ -30,8 +30,9 @@ from schema.vulnerabilities.models import OPEN_STATUSES, ScanFinding, TriageStat
 from schema.vulnerabilities.records import FindingRecord
 from schema.vulnerabilities.severity import severity_rank
 
-_Key: TypeAlias = tuple[str, str, str, PackageType]  # flaw, package, version, type of package
-_Flaw: TypeAlias = tuple[str, str, PackageType]  # the same, whatever the version
+# An enum equals its text, which is how rows have it.
+_Key: TypeAlias = tuple[str, str, str, str]  # flaw, package, version, type of package
+_Flaw: TypeAlias = tuple[str, str, str]  # the same, whatever the version
 
 
 def key(finding: FindingRecord) -> _Key:
@@ -58,7 +59,7 @@ class _Known:
     """A vulnerability of the image as it is filed."""
 
     id: str
-    status: TriageStatus
+    status: str  # of TriageStatus
     statement_hash: str
     fixable: bool
     is_present: bool
@@ -139,9 +140,9 @@ async def _known(session: AsyncSession, scan: Scan) -> dict[_Key, _Known]:
         col(table.cve_id),
         col(table.package_name),
         col(table.package_version),
-        col(table.package_type),
+        as_text(table.package_type),
         col(table.id),
-        col(table.status),
+        as_text(table.status),
         col(table.statement_hash),
         col(table.fixable),
         col(table.is_present),
@@ -150,8 +151,13 @@ async def _known(session: AsyncSession, scan: Scan) -> dict[_Key, _Known]:
         (row.cve_id, row.package_name, row.package_version, row.package_type): _Known(
             row.id, row.status, row.statement_hash, row.fixable, row.is_present
         )
-        for row in await session.execute(statement)
+        for row in await _light_rows(session, statement)
     }
+
+
+async def _light_rows(session: AsyncSession, statement: Executable) -> Any:
+    """Past the ORM, for there are many."""
+    return await (await session.connection()).execute(statement)
 
 
 async def differs(session: AsyncSession, scan: Scan, findings: Sequence[MergedFinding]) -> bool:
@@ -192,7 +198,7 @@ async def _found(session: AsyncSession, scan: Scan, owner: str) -> dict[str, tup
             col(table.cve_id),
             col(table.package_name),
             col(table.package_version),
-            col(table.package_type),
+            as_text(table.package_type),
             col(ScanFinding.sources),
         )
         .join(table, col(table.id) == col(ScanFinding.vulnerability_id))
@@ -200,7 +206,7 @@ async def _found(session: AsyncSession, scan: Scan, owner: str) -> dict[str, tup
     )
     return {
         row.id: ((row.cve_id, row.package_name, row.package_version, row.package_type), row.sources)
-        for row in await session.execute(statement)
+        for row in await _light_rows(session, statement)
     }
 
 
@@ -263,7 +269,7 @@ async def _change(session: AsyncSession, scan: Scan, rows: Iterator[dict[str, An
 async def _bring_back(session: AsyncSession, scan: Scan, seen: Sequence[_Known]) -> None:
     """What was gone is there again, and what was fixed is open again."""
     await _set(session, scan, [each.id for each in seen if not each.is_present], is_present=True)
-    fixed = [each.id for each in seen if each.status is TriageStatus.FIXED]
+    fixed = [each.id for each in seen if each.status == TriageStatus.FIXED]
     await _set(session, scan, fixed, status=TriageStatus.OPEN, remediated_at=None)
 
 

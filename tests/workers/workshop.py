@@ -186,10 +186,11 @@ class Workshop:
         engines: tuple[Engine, ...] = (Engine.TRIVY, Engine.SYFT),
         name: str = IMAGE,
         platform: str | None = None,
+        force: bool = False,
     ) -> str:
         """A scan of a layout or an archive, by default of the small Debian image."""
         path = source or self.layout()
-        request = ScanRequest(image=name, scanners=engines, path=str(path), platform=platform)
+        request = ScanRequest(image=name, scanners=engines, path=str(path), platform=platform, force=force)
         async with self.database.write() as session:
             return await queue_scan(session, request, self.principal, now=utc_now())
 

@@ -73,6 +73,7 @@ def results(
     engines: tuple[EngineResult, ...] | None = None,
     grade_reason: str | None = None,
     digest: str = DIGEST,
+    **more: Any,
 ) -> ScanResults:
     """Trivy's and Syft's, answered by the native provider, unless told otherwise."""
     held = tuple({found.package: None for found in findings} if packages is None else packages)
@@ -114,7 +115,9 @@ def results(
         engines=engines,
         packages=merged.packages,
         findings=merged.findings,
+        answered=frozenset({"native"}),
         grade_reason=grade_reason,
+        **more,
     )
 
 

@@ -138,8 +138,9 @@ class Endpoint:
         if route.envelope is Envelope.FILE:
             return _download(data, route, request.path_params)
         headers = {"Location": route.location.format_map(data)} if route.location else None
-        additions = {name: template.format_map(data) for name, template in route.additions}
-        return JsonResponse({"data": data | additions}, status_code=route.status, headers=headers)
+        if route.additions:
+            data |= {name: template.format_map(data) for name, template in route.additions}
+        return JsonResponse({"data": data}, status_code=route.status, headers=headers)
 
 
 def _download(data: Mapping[str, str], route: Route, path_params: Mapping[str, str]) -> Response:

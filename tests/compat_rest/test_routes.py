@@ -21,6 +21,10 @@ GET    /api/scans/{scanId}/status                    scans:view
 POST   /api/scans/{scanId}/cancel                    scans:edit
 GET    /api/scans/{scanId}/findings                  scans:view
 GET    /api/scans/{scanId}/packages                  scans:view
+GET    /api/scans/{scanId}/misconfigurations         scans:view
+GET    /api/scans/{scanId}/secrets                   scans:view
+GET    /api/scans/{scanId}/checks                    scans:view
+GET    /api/scans/{scanId}/efficiency                scans:view
 GET    /api/scans/{scanId}/layers                    scans:view
 GET    /api/scans/{scanId}/engines                   scans:view
 GET    /api/scans/{scanId}/engines/{engine}/raw      scans:view

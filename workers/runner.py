@@ -19,7 +19,6 @@ from workers.scan import perform_scan
 from workers.workspace import Workspace
 
 log = structlog.get_logger(__name__)
-_PERFORM = {JobKind.SCAN: perform_scan, JobKind.REMATCH: perform_rematch}
 
 
 class JobRunner:
@@ -80,8 +79,9 @@ class JobRunner:
         """Sees one job to its end, whatever that is."""
         with structlog.contextvars.bound_contextvars(job=lease.job_id, subject=lease.subject_id):
             try:
+                perform = perform_scan if lease.kind is JobKind.SCAN else perform_rematch
                 with self._workspace.scratch() as scratch:
-                    await work_under_lease(_PERFORM[lease.kind](lease, self._runtime, scratch), lease, self._runtime)
+                    await work_under_lease(perform(lease, self._runtime, scratch), lease, self._runtime)
             except LeaseLostError:
                 log.warning("job.lease_lost", attempt=lease.attempt)
             except CancelRequestedError:

@@ -103,7 +103,7 @@ async def test_every_attempt_is_made_right_here(machine: Machine, monkeypatch: p
     def crash(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("workers.scan.match_packages", crash)
+    monkeypatch.setattr("workers.matching.match_packages", crash)
 
     assert not await machine.scan()
 

@@ -75,7 +75,7 @@ def _native_voice(answered: Sequence[Engine], native: NativeRun | None, *, unlis
             source=SOURCE,
             engines=judged,
             packages=native.inventory.packages if listed else (),
-            findings=native.findings,
+            findings=native.findings if judged else (),
             misconfigurations=configuration.misconfigurations if configuration else (),
             secrets=configuration.secrets if configuration else (),
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
-from urllib.parse import quote
 
 from schema.dependencies.records import PackageType
 from schema.documents.contents import FindingEntry, PackageEntry, ScanContents
@@ -13,6 +12,7 @@ from schema.documents.flaws import page_of, publisher_of
 from schema.documents.identity import content_uuid, fingerprint, write_json
 from schema.documents.licenses import is_listed, license_expression
 from schema.documents.product import PRODUCT, VERSION
+from schema.documents.purls import image_purl, is_purl
 from schema.kernel.clock import iso_utc
 from schema.vulnerabilities.models import TriageStatus
 from schema.vulnerabilities.severity import score_vector
@@ -58,14 +58,6 @@ def _references(packages: Sequence[PackageEntry]) -> dict[str, PackageEntry]:
     }
 
 
-def image_purl(contents: ScanContents) -> str | None:
-    """The image as a package URL (type `oci`), which names contents; None where no digest is known."""
-    if contents.digest is None:
-        return None
-    name = contents.image.rpartition("/")[2]
-    return f"pkg:oci/{quote(name)}@{quote(contents.digest, safe='')}?repository_url={quote(contents.image, safe='/')}"
-
-
 def _image(contents: ScanContents) -> dict[str, Any]:
     purl = image_purl(contents)
     known = {
@@ -106,7 +98,7 @@ def _component(reference: str, package: PackageEntry) -> dict[str, Any]:
         "bom-ref": reference,
         "name": package.name,
         "version": package.version,
-        **({"purl": package.purl} if package.purl else {}),
+        **({"purl": package.purl} if is_purl(package.purl) else {}),
         **({"licenses": licenses} if licenses else {}),
         "properties": [{"name": name, "value": value} for name, value in known.items() if value],
     }

@@ -13,15 +13,16 @@ _IDENTIFIER = re.compile(r"[A-Za-z0-9.-]+")
 
 @lru_cache(maxsize=4096)
 def license_expression(text: str) -> str | None:
-    """The expression as SPDX writes it; None for a name that is not on the list."""
+    """The expression as SPDX writes it; None for a name that is not on the list, nor explained by it (`LicenseRef-`)."""
     if len(text) > _LONGEST:
         return None
     try:
-        return str(canonicalize_license_expression(text))
+        expression = str(canonicalize_license_expression(text))
     except InvalidLicenseExpression:
         return None
+    return None if "LicenseRef-" in expression else expression
 
 
 def is_listed(expression: str) -> bool:
     """Whether an expression is one identifier of the list, and nothing else."""
-    return _IDENTIFIER.fullmatch(expression) is not None and not expression.startswith("LicenseRef-")
+    return _IDENTIFIER.fullmatch(expression) is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -15,6 +15,8 @@ from schema.kernel.errors import conflict, not_found
 from schema.kernel.tenancy import tenant
 from schema.scans.models import EngineRun, Scan, ScanStatus
 from schema.vulnerabilities.models import ScanFinding, Vulnerability
+
+_Columns: TypeAlias = "Select[*tuple[Any, ...]]"
 
 
 async def load_latest(
@@ -105,7 +107,7 @@ async def _scan(session: AsyncSession, organization_id: str, scan_id: str) -> An
 
 
 async def _engines(session: AsyncSession, organization_id: str, scan: Any) -> tuple[EngineEntry, ...]:
-    statement: Select[Any] = select(
+    statement: _Columns = select(
         col(EngineRun.engine),
         col(EngineRun.status),
         col(EngineRun.provider),
@@ -117,7 +119,7 @@ async def _engines(session: AsyncSession, organization_id: str, scan: Any) -> tu
 
 
 async def _layers(session: AsyncSession, organization_id: str, scan_id: str) -> tuple[LayerEntry, ...]:
-    statement: Select[Any] = select(
+    statement: _Columns = select(
         col(Layer.index),
         col(Layer.digest),
         col(Layer.diff_id),
@@ -130,7 +132,7 @@ async def _layers(session: AsyncSession, organization_id: str, scan_id: str) -> 
 
 
 async def _packages(session: AsyncSession, organization_id: str, scan_id: str) -> tuple[PackageEntry, ...]:
-    statement: Select[Any] = select(
+    statement: _Columns = select(
         col(Package.name),
         col(Package.version),
         col(Package.type),
@@ -149,7 +151,7 @@ async def _packages(session: AsyncSession, organization_id: str, scan_id: str) -
 
 
 async def _findings(session: AsyncSession, organization_id: str, scan_id: str) -> tuple[FindingEntry, ...]:
-    statement: Select[Any] = (
+    statement: _Columns = (
         select(
             col(ScanFinding.vulnerability_id),
             col(Vulnerability.cve_id).label("flaw"),
@@ -176,7 +178,7 @@ async def _findings(session: AsyncSession, organization_id: str, scan_id: str) -
     return tuple(FindingEntry(**row) for row in await _rows(session, statement))
 
 
-async def _rows(session: AsyncSession, statement: Select[Any]) -> list[dict[str, Any]]:
+async def _rows(session: AsyncSession, statement: _Columns) -> list[dict[str, Any]]:
     """Rows by column; lists become tuples, as values have them."""
     return [
         {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}

@@ -7,10 +7,10 @@ from datetime import UTC
 from typing import Any
 
 from schema.documents.contents import PackageEntry, ScanContents
-from schema.documents.cyclonedx import image_purl
 from schema.documents.identity import content_uuid, fingerprint, write_json
 from schema.documents.licenses import license_expression
 from schema.documents.product import PRODUCT, VERSION
+from schema.documents.purls import image_purl, is_purl
 
 MEDIA_TYPE = "application/spdx+json"
 
@@ -69,7 +69,7 @@ def _package(reference: str, package: PackageEntry) -> dict[str, Any]:
         "name": package.name,
         "versionInfo": package.version,
         "sourceInfo": f"{package.path or 'the image'}, found by {', '.join(package.sources)}",
-        **_statements(package.licenses, package.purl),
+        **_statements(package.licenses, package.purl if is_purl(package.purl) else None),
     }
 
 
@@ -94,7 +94,7 @@ def _declared(licenses: Sequence[str]) -> str:
 
 
 def _is_unlisted(text: str) -> bool:
-    """Whether the document has to carry what the licence says; a reference of the package's own is in no list either."""
+    """Whether the document has to carry what the licence says."""
     return bool(text) and license_expression(text) is None
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from schema.dependencies.records import PackageType
-from schema.scans.evidence import ImageEfficiency, MisconfigurationRecord, SecretRecord
+from schema.scans.evidence import CheckLevel, ImageEfficiency
 from schema.scans.models import Engine, EngineRunStatus
 from schema.vulnerabilities.models import TriageStatus
 from schema.vulnerabilities.records import Severity
@@ -24,11 +24,6 @@ class EngineEntry:
     provider: str | None
     message: str | None
     database_date: datetime | None
-
-    @property
-    def source(self) -> str | None:
-        """The provider as `sources` of findings name it: without its version."""
-        return None if self.provider is None else self.provider.partition(" ")[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +85,7 @@ class FindingEntry:
     path: str
     layer_digest: str
     layer_index: int
-    severities: Mapping[str, Severity] = field(default_factory=dict)
+    severities: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def package(self) -> tuple[PackageType, str, str]:
@@ -108,6 +103,39 @@ class FindingEntry:
         if not self.fixed_versions:
             return f"There is no fixed version of {self.package_name} yet."
         return f"Update {self.package_name} to {' or '.join(self.fixed_versions)}."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MisconfigurationEntry:
+    """A failed check. As in `schema.scans.evidence`, and who says so."""
+
+    check_id: str
+    title: str
+    level: CheckLevel
+    severity: Severity
+    evidence: tuple[str, ...]
+    remediation: str
+    path: str
+    layer_digest: str
+    layer_index: int
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretEntry:
+    """A secret in a layer or the config, masked. As in `schema.scans.evidence`, and who says so."""
+
+    rule: str
+    title: str
+    severity: Severity
+    path: str
+    line: int | None
+    masked: str
+    layer_digest: str
+    layer_index: int
+    deleted: bool
+    place: str
+    sources: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,8 +160,8 @@ class ScanContents:
     layers: tuple[LayerEntry, ...] = ()
     packages: tuple[PackageEntry, ...] = ()
     findings: tuple[FindingEntry, ...] = ()
-    misconfigurations: tuple[MisconfigurationRecord, ...] = ()
-    secrets: tuple[SecretRecord, ...] = ()
+    misconfigurations: tuple[MisconfigurationEntry, ...] = ()
+    secrets: tuple[SecretEntry, ...] = ()
     efficiency: ImageEfficiency | None = None
 
     def __post_init__(self) -> None:
@@ -161,10 +189,11 @@ def _finding_order(finding: FindingEntry) -> tuple[object, ...]:
     return (*urgency, finding.flaw, *finding.package, finding.path, finding.vulnerability_id)
 
 
-def _misconfiguration_order(found: MisconfigurationRecord) -> tuple[object, ...]:
-    return (-severity_rank(found.severity), found.check_id, found.path, found.layer_index, found.evidence)
+def _misconfiguration_order(found: MisconfigurationEntry) -> tuple[object, ...]:
+    place = (found.path, found.layer_index, found.evidence, found.sources)
+    return (-severity_rank(found.severity), found.check_id, *place)
 
 
-def _secret_order(secret: SecretRecord) -> tuple[object, ...]:
+def _secret_order(secret: SecretEntry) -> tuple[object, ...]:
     place = (secret.path, secret.place, secret.line or 0, secret.layer_index)
-    return (-severity_rank(secret.severity), secret.rule, *place, secret.masked)
+    return (-severity_rank(secret.severity), secret.rule, *place, secret.masked, secret.sources)

@@ -149,7 +149,7 @@ def _ratings(finding: FindingEntry) -> Iterator[dict[str, Any]]:
     ours = {"source": {"name": PRODUCT}, "severity": finding.severity.value.lower()}
     yield ours if finding.cvss is None else ours | {"score": finding.cvss}
     for source, severity in sorted(finding.severities.items()):
-        yield {"source": {"name": source}, "severity": severity.value.lower()}
+        yield {"source": {"name": source}, "severity": severity.lower()}
     for vector in finding.cvss_vectors:
         score = score_vector(vector)
         if score is not None:

@@ -9,16 +9,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
-from schema.documents.contents import FindingEntry, ScanContents
+from schema.documents.contents import FindingEntry, MisconfigurationEntry, ScanContents, SecretEntry
 from schema.documents.flaws import page_of
 from schema.documents.identity import fingerprint, write_json
 from schema.documents.product import PRODUCT, VERSION
 from schema.images.reference import ImageReference
-from schema.scans.evidence import MisconfigurationRecord, SecretRecord
-from schema.scans.models import Engine
 from schema.vulnerabilities.records import Severity
 from schema.vulnerabilities.severity import severity_rank
 
@@ -43,6 +41,8 @@ _BANDS = {
     Severity.MEDIUM: (4.0, 5.5, 6.9),
     Severity.LOW: (0.1, 2.0, 3.9),
 }
+
+_Told = TypeVar("_Told", FindingEntry, MisconfigurationEntry, SecretEntry)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,19 +88,22 @@ def render(contents: ScanContents, *, per_engine: bool = False) -> bytes:
 
 
 def _runs_of_providers(contents: ScanContents) -> Iterator[dict[str, Any]]:
-    hygiene = next((run.source for run in contents.engines if run.engine is Engine.DOCKLE and run.source), None)
     for provider in sorted({run.provider for run in contents.engines if run.provider}):
         name, _, version = provider.partition(" ")
-        results = _results(contents, source=name, hygiene=name == hygiene)
-        yield _run(contents, name, version, results, category=name)
+        yield _run(contents, name, version, _results(contents, source=name), category=name)
 
 
-def _results(contents: ScanContents, *, source: str | None = None, hygiene: bool = True) -> list[_Result]:
-    """The most pressing first. `source` limits vulnerabilities to what that provider reported."""
-    findings = [each for each in contents.findings if source is None or source in each.sources]
-    results = [*_vulnerabilities(contents.image, findings)]
-    if hygiene:
-        results += [*_misconfigurations(contents), *_secrets(contents)]
+def _results(contents: ScanContents, *, source: str | None = None) -> list[_Result]:
+    """The most pressing first; those of one source, or all."""
+
+    def told(entries: Iterable[_Told]) -> list[_Told]:
+        return [each for each in entries if source is None or source in each.sources]
+
+    results = [
+        *_vulnerabilities(contents.image, told(contents.findings)),
+        *_misconfigurations(contents.image, told(contents.misconfigurations)),
+        *_secrets(contents.image, told(contents.secrets)),
+    ]
     # Stable: within a severity vulnerabilities keep their own order and stand before the rest.
     return sorted(results, key=lambda result: -severity_rank(result.rule.severity))
 
@@ -238,9 +241,9 @@ def _rule(finding: FindingEntry) -> _Rule:
     )
 
 
-def _misconfigurations(contents: ScanContents) -> Iterator[_Result]:
-    alike: dict[str, list[MisconfigurationRecord]] = defaultdict(list)
-    for found in contents.misconfigurations:
+def _misconfigurations(image: str, misconfigurations: Iterable[MisconfigurationEntry]) -> Iterator[_Result]:
+    alike: dict[str, list[MisconfigurationEntry]] = defaultdict(list)
+    for found in misconfigurations:
         alike[found.check_id].append(found)
     for check_id, group in alike.items():
         first = group[0]
@@ -256,14 +259,14 @@ def _misconfigurations(contents: ScanContents) -> Iterator[_Result]:
                 tags=("security", "misconfiguration", first.level.value.lower()),
             ),
             message=f"{first.title}: {evidence}" if evidence else first.title,
-            fingerprint=fingerprint("misconfiguration", contents.image, check_id),
+            fingerprint=fingerprint("misconfiguration", image, check_id),
             places=tuple(_Place(path=e.path, layer_digest=e.layer_digest, layer_index=e.layer_index) for e in group),
         )
 
 
-def _secrets(contents: ScanContents) -> Iterator[_Result]:
-    alike: dict[tuple[str, str, str], list[SecretRecord]] = defaultdict(list)
-    for secret in contents.secrets:
+def _secrets(image: str, secrets: Iterable[SecretEntry]) -> Iterator[_Result]:
+    alike: dict[tuple[str, str, str], list[SecretEntry]] = defaultdict(list)
+    for secret in secrets:
         alike[secret.rule, secret.masked, secret.place].append(secret)
     for (rule, masked, place), group in alike.items():
         first = group[0]
@@ -280,7 +283,7 @@ def _secrets(contents: ScanContents) -> Iterator[_Result]:
                 tags=("security", "secret"),
             ),
             message=f"{first.title}{where}: {masked}.{deleted}",
-            fingerprint=fingerprint("secret", contents.image, rule, masked, place),
+            fingerprint=fingerprint("secret", image, rule, masked, place),
             places=tuple(
                 _Place(path=e.path, layer_digest=e.layer_digest, layer_index=e.layer_index, line=e.line or 1)
                 for e in group

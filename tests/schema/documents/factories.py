@@ -8,15 +8,16 @@ from typing import Any
 from hypothesis import strategies as st
 
 from schema.dependencies.records import PackageType
-from schema.documents.contents import EngineEntry, FindingEntry, LayerEntry, PackageEntry, ScanContents
-from schema.scans.evidence import (
-    CheckLevel,
-    ImageEfficiency,
-    LayerUsage,
-    MisconfigurationRecord,
-    SecretRecord,
-    WastedFile,
+from schema.documents.contents import (
+    EngineEntry,
+    FindingEntry,
+    LayerEntry,
+    MisconfigurationEntry,
+    PackageEntry,
+    ScanContents,
+    SecretEntry,
 )
+from schema.scans.evidence import CheckLevel, ImageEfficiency, LayerUsage, WastedFile
 from schema.scans.models import Engine, EngineRunStatus
 from schema.vulnerabilities.models import TriageStatus
 from schema.vulnerabilities.records import Severity
@@ -68,18 +69,22 @@ def finding(flaw: str = "CVE-2024-1", severity: Severity = Severity.HIGH, **valu
     return FindingEntry(flaw=flaw, severity=severity, **{**given, **values})
 
 
-def misconfiguration(check_id: str = "CIS-DI-0001", **values: Any) -> MisconfigurationRecord:
+def misconfiguration(check_id: str = "CIS-DI-0001", **values: Any) -> MisconfigurationEntry:
     given: dict[str, Any] = {
         "title": "The container runs as root",
         "level": CheckLevel.WARN,
         "severity": Severity.MEDIUM,
         "evidence": ("USER is not set",),
         "remediation": "Set USER.",
+        "path": "",
+        "layer_digest": "",
+        "layer_index": -1,
+        "sources": ("native",),
     }
-    return MisconfigurationRecord(check_id=check_id, **{**given, **values})
+    return MisconfigurationEntry(check_id=check_id, **{**given, **values})
 
 
-def secret(rule: str = "aws-access-key-id", **values: Any) -> SecretRecord:
+def secret(rule: str = "aws-access-key-id", **values: Any) -> SecretEntry:
     given: dict[str, Any] = {
         "title": "AWS access key id",
         "severity": Severity.CRITICAL,
@@ -88,8 +93,11 @@ def secret(rule: str = "aws-access-key-id", **values: Any) -> SecretRecord:
         "masked": "AKIA************WXYZ",
         "layer_digest": LAYER,
         "layer_index": 1,
+        "deleted": False,
+        "place": "",
+        "sources": ("native",),
     }
-    return SecretRecord(rule=rule, **{**given, **values})
+    return SecretEntry(rule=rule, **{**given, **values})
 
 
 def engine(engine: Engine = Engine.TRIVY, provider: str | None = "native 0.1.0", **values: Any) -> EngineEntry:
@@ -219,7 +227,7 @@ FINDINGS = st.builds(
     severities=st.dictionaries(NAME, st.sampled_from(Severity), max_size=2),
 )
 MISCONFIGURATIONS = st.builds(
-    MisconfigurationRecord,
+    MisconfigurationEntry,
     check_id=HARD,
     title=HARD,
     level=st.sampled_from(CheckLevel),
@@ -229,9 +237,10 @@ MISCONFIGURATIONS = st.builds(
     path=TEXT,
     layer_digest=TEXT,
     layer_index=st.integers(-1, 200),
+    sources=_TEXTS,
 )
 SECRETS = st.builds(
-    SecretRecord,
+    SecretEntry,
     rule=HARD,
     title=HARD,
     severity=st.sampled_from(Severity),
@@ -242,6 +251,7 @@ SECRETS = st.builds(
     layer_index=st.integers(-1, 200),
     deleted=st.booleans(),
     place=TEXT,
+    sources=_TEXTS,
 )
 SCANS = st.builds(
     contents,

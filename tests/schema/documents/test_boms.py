@@ -97,12 +97,13 @@ def test_a_licence_of_no_list_is_carried_along() -> None:
 
 
 def test_every_identifier_we_take_for_listed_is_on_the_lists_of_both() -> None:
-    listed = [str(canonicalize_license_expression(each["id"])) for each in LICENSES.values()]
+    current = [each["id"] for each in LICENSES.values() if not each["deprecated"]]
+    listed = [str(canonicalize_license_expression(each)) for each in current]
     scan = contents(packages=tuple(package(f"p{n}", licenses=(each,)) for n, each in enumerate(listed)), findings=())
     assert len(listed) > 600
     assert json_problems(cyclonedx_schema(), cyclonedx.render(scan)) == []
-    # spdx-tools takes a few for exceptions, because an exception has the same or a similar name.
-    assert [each for each in spdx_problems(spdx.render(scan)) if "license exception symbol" not in each] == []
+    # On the list, but spdx-tools takes it for an exception because of its name.
+    assert [each for each in spdx_problems(spdx.render(scan)) if "MPL-2.0-no-copyleft-exception" not in each] == []
 
 
 def test_spdx_relates_the_image_to_its_packages() -> None:

@@ -156,7 +156,7 @@ def test_a_run_for_each_provider_holds_what_that_provider_reported() -> None:
         secrets=(),
     )
     native, trivy = runs(scan, per_engine=True)
-    assert native["tool"]["driver"]["name"], native["tool"]["driver"]["version"] == ("native", "0.1.0")
+    assert (native["tool"]["driver"]["name"], native["tool"]["driver"]["version"]) == ("native", "0.1.0")
     assert [each["ruleId"] for each in trivy["results"]] == ["CVE-1", "CVE-2"]
     assert [each["ruleId"] for each in native["results"]] == ["CVE-2", "CIS-DI-0001", "CIS-DI-0008"]
     assert native["automationDetails"]["id"] == "harborguard:ghcr.io/acme/api:1.4.7:native/"

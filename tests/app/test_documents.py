@@ -14,6 +14,7 @@ from schema.images.repository import get_image
 from schema.kernel.ids import IdPrefix, new_id
 from schema.kernel.principal import ActorKind, Principal, Role
 from schema.scans.models import Scan
+from schema.scans.repository import load_scan
 from schema.vulnerabilities.records import Severity
 from tests.app.site import Site, Tenant, on_sqlite
 from tests.schema.documents import standards
@@ -130,7 +131,7 @@ async def test_an_image_means_its_latest_scan_and_a_tag_that_of_the_tag(
 async def test_a_scan_that_is_not_complete_is_a_conflict(client: httpx.AsyncClient, site: Site, tenant: Tenant) -> None:
     scan_id = await made.trigger(site.database, principal_of(tenant))
     async with site.database.read() as session:
-        scan = await made.load_scan(session, tenant.organization_id, scan_id)
+        scan = await load_scan(session, tenant.organization_id, scan_id)
         assert (await get_image(session, tenant.organization_id, scan.image_id)).id == scan.image_id
     for path in (f"scans/{scan_id}/sbom", f"scans/{scan_id}/sarif", f"images/{scan.image_id}/sbom"):
         response = await client.get(f"/api/{path}", headers=tenant.headers())

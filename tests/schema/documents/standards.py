@@ -104,7 +104,8 @@ def json_problems(validator: jsonschema_rs.Validator, document: bytes) -> list[s
 
 def spdx_problems(document: bytes) -> list[str]:
     """By the SPDX project's own parser and validator, which follow references and read licence expressions."""
-    parsed = JsonLikeDictParser().parse(json.loads(document))
+    parser = JsonLikeDictParser()  # type: ignore[no-untyped-call]  # the package has annotations, but not there
+    parsed = parser.parse(json.loads(document))
     return [message.validation_message for message in validate_full_spdx_document(parsed, "SPDX-2.3")]
 
 

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -100,7 +101,7 @@ def test_equal_scans_make_equal_bytes_in_whatever_order_their_rows_come(
     render: Callable[[ScanContents], bytes], scan: ScanContents
 ) -> None:
     draw = random.Random(1)  # noqa: S311 -- an order, no secret
-    shuffled = {
+    shuffled: dict[str, Any] = {
         name: tuple(draw.sample(getattr(scan, name), len(getattr(scan, name))))
         for name in ("layers", "packages", "findings", "misconfigurations", "secrets")
     }
@@ -131,8 +132,6 @@ def test_hostile_words_stay_words(wanted: DocumentFormat, text: str) -> None:
     )
     document = RENDERERS[wanted].render(scan)
     assert JUDGES[wanted](document) == []
-    if wanted is not DocumentFormat.MARKDOWN and wanted is not DocumentFormat.JUNIT:
-        assert text.encode() not in document or json.loads(document)
     assert b"\x1b" not in document
 
 

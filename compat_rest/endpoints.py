@@ -144,10 +144,11 @@ class Endpoint:
 
 
 def _download(data: Mapping[str, str], route: Route, path_params: Mapping[str, str]) -> Response:
-    assert route.filename is not None
     media_type = data["mediaType"]
-    suffix = mimetypes.guess_extension(media_type) or ".txt"
-    filename = route.filename.format_map(path_params) + suffix
+    if route.filename is None:
+        filename = data["filename"]
+    else:
+        filename = route.filename.format_map(path_params) + (mimetypes.guess_extension(media_type) or ".txt")
     return Response(
         data["content"],
         media_type=media_type,
@@ -181,11 +182,12 @@ def _check(route: Route, operation: Operation) -> None:
     if operation.type is not wanted:
         msg = f"the document is a {operation.type.value}, not a {wanted.value}"
         raise ValueError(msg)
-    missing = _needed(route) - set(_selected(operation, route.data))
+    selected = set(_selected(operation, route.data))
+    missing = _needed(route) - selected
     if missing:
         msg = f"the document does not select {', '.join(sorted(missing))}"
         raise ValueError(msg)
-    if route.envelope is Envelope.FILE and route.filename is None:
+    if route.envelope is Envelope.FILE and route.filename is None and "filename" not in selected:
         msg = "a download needs a filename"
         raise ValueError(msg)
 

@@ -118,7 +118,7 @@ def _operation(endpoint: Endpoint, shapes: Shapes, problems: Problems, general: 
         **_request_body(endpoint, shapes, examples),
         "responses": {
             **_success(endpoint, answer, shapes, _address(route, parameters)),
-            **problems.responses(problems_of(endpoint, root.field.description or "")),
+            **problems.responses(problems_of(endpoint, f"{root.field.description} {description}")),
         },
         **_demands(operation.policy),
         "x-rate-limit": _limit(operation.policy.budget or general),

@@ -19,7 +19,7 @@ class Envelope(StrEnum):
     PAGE = "PAGE"  # {"data": […], "meta", "links"}, from a page with `items` and `meta`
     LIST = "LIST"  # the same, from a list that is never paged
     EMPTY = "EMPTY"  # 204
-    FILE = "FILE"  # a download, from an object with `mediaType` and `content`
+    FILE = "FILE"  # a download, from an object with `mediaType`, `content` and, unless the row has one, `filename`
     EVENTS = "EVENTS"  # text/event-stream, from a subscription
 
 
@@ -57,6 +57,7 @@ ROUTES: tuple[Route, ...] = (
         ),
         creates=True,
     ),
+    Route(method="GET", path="/api/scans/compare", operation="compareScans", tag="scans"),
     Route(method="GET", path="/api/scans/{scanId}", operation="getScan", tag="scans"),
     Route(method="DELETE", path="/api/scans/{scanId}", operation="deleteScan", tag="scans", envelope=Envelope.EMPTY),
     Route(method="GET", path="/api/scans/{scanId}/status", operation="getScanStatus", tag="scans"),
@@ -148,6 +149,30 @@ ROUTES: tuple[Route, ...] = (
         tag="scans",
         envelope=Envelope.EVENTS,
     ),
+    Route(
+        method="GET",
+        path="/api/scans/{scanId}/sbom",
+        operation="downloadScanSbom",
+        tag="scans",
+        envelope=Envelope.FILE,
+        data=("sbom",),
+    ),
+    Route(
+        method="GET",
+        path="/api/scans/{scanId}/sarif",
+        operation="downloadScanSarif",
+        tag="scans",
+        envelope=Envelope.FILE,
+        data=("document",),
+    ),
+    Route(
+        method="GET",
+        path="/api/scans/{scanId}/export",
+        operation="exportScan",
+        tag="scans",
+        envelope=Envelope.FILE,
+        data=("document",),
+    ),
     # Images
     Route(method="GET", path="/api/images", operation="listImages", tag="images", envelope=Envelope.PAGE),
     Route(method="POST", path="/api/images/upload", operation="uploadImage", tag="images", status=201, creates=True),
@@ -159,6 +184,30 @@ ROUTES: tuple[Route, ...] = (
         tag="images",
         envelope=Envelope.PAGE,
         data=("tags",),
+    ),
+    Route(
+        method="GET",
+        path="/api/images/{imageId}/sbom",
+        operation="downloadImageSbom",
+        tag="images",
+        envelope=Envelope.FILE,
+        data=("sbom",),
+    ),
+    Route(
+        method="GET",
+        path="/api/images/{imageId}/sarif",
+        operation="downloadImageSarif",
+        tag="images",
+        envelope=Envelope.FILE,
+        data=("document",),
+    ),
+    Route(
+        method="GET",
+        path="/api/images/{imageId}/export",
+        operation="exportImage",
+        tag="images",
+        envelope=Envelope.FILE,
+        data=("document",),
     ),
     # Vulnerabilities
     Route(

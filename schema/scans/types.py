@@ -9,6 +9,9 @@ from typing import Annotated, Any, TypeAlias, cast
 
 import strawberry
 
+from schema.documents.formats import DocumentFormat
+from schema.documents.repository import load_contents
+from schema.documents.types import Document, FormatArgument, PerEngine, SbomArgument, SbomFormat, admit, write
 from schema.execution.lookahead import wanted
 from schema.kernel.arguments import AfterCursor, PageLimit, PageNumber, SearchText
 from schema.kernel.listing import Listing
@@ -395,6 +398,26 @@ class Scan:
             scans = list(dict.fromkeys((self.id, self.found_by, self.read_by)))
             output = await repository.engine_output(session, info.context.organization_id, scans, engine)
         return EngineOutput(media_type=output.media_type, content=output.content)
+
+    @resolved_field(
+        description=(
+            "The scan in a standard's format. CONFLICT for a scan that is not COMPLETE; every format but spdx needs "
+            "`vulnerabilities:view`."
+        )
+    )
+    async def document(self, info: Info, format: FormatArgument, *, per_engine: PerEngine = False) -> Document:
+        admit(info.context, format)
+        async with info.context.read() as session:
+            contents = await load_contents(session, info.context.organization_id, self.id)
+        return await write(contents, format, per_engine=per_engine)
+
+    @resolved_field(description="The bill of materials: `document` of a format made for that. CONFLICT as there.")
+    async def sbom(self, info: Info, format: SbomArgument = SbomFormat.CYCLONEDX) -> Document:
+        wanted_format = DocumentFormat(format.value)
+        admit(info.context, wanted_format)
+        async with info.context.read() as session:
+            contents = await load_contents(session, info.context.organization_id, self.id)
+        return await write(contents, wanted_format)
 
 
 @strawberry.type(description="How an engine of a running scan stands.")

@@ -19,7 +19,7 @@ from bench.findings import furnish as furnish_findings
 from compat_rest.routes import ROUTES, Envelope, Route
 from schema.kernel.ids import IdPrefix
 from tests.app.site import PASSWORD, Site
-from tests.isolation.estate import Estate, Unlimited, furnish
+from tests.isolation.estate import Estate, Unlimited, furnish, query_of
 
 # A read: how many statements. Every list is two: how many there are, and the rows of the page.
 READS = {
@@ -35,10 +35,19 @@ READS = {
     "listScanLayers": 2,
     "listScanEngines": 2,
     "downloadEngineOutput": 2,
+    # The scan, then what it holds in five: the scan with its image, engines, layers, packages, findings.
+    "downloadScanSbom": 6,
+    "downloadScanSarif": 6,
+    "exportScan": 6,
+    "compareScans": 13,  # twice those five, and the tag's latest scan in three
     "listScanLogs": 2,
     "listImages": 2,
     "getImage": 1,
     "listImageTags": 3,
+    # The image and its latest scan first.
+    "downloadImageSbom": 7,
+    "downloadImageSarif": 7,
+    "exportImage": 7,
     "listVulnerabilities": 2,
     "getVulnerability": 3,
     "getAdvisoryStatus": 2,
@@ -100,7 +109,7 @@ async def statements_of(site: Site, estate: Estate, route: Route, body: Any = No
         await site.sign_in(client, estate.tenant)
         await client.get("/api/health")  # so that the session has been looked up
         with counted(site) as statements:
-            response = await client.request(route.method, path, json=body)
+            response = await client.request(route.method, path, params=query_of(route, estate.ids), json=body)
         assert response.status_code in {200, 201, 202, 204, 409}, response.text
         await site.services.background.settle()
     return statements

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlmodel import col
 
 from app.authentication import SESSION_COOKIE
+from compat_rest.routes import Route
 from schema.build import build_schema
 from schema.credentials.resolve import principal_for_session
 from schema.dependencies.records import Inventory, LayerRecord, PackageRecord, PackageType
@@ -56,6 +57,13 @@ class Estate:
     def marks(self) -> list[str]:
         """Whatever must never be seen by anybody else."""
         return [self.canary, self.tenant.organization_id, *self.ids.values()]
+
+
+def query_of(route: Route, ids: Mapping[IdPrefix, str]) -> dict[str, str]:
+    """Query parameters without which a route does not answer."""
+    if route.operation == "compareScans":
+        return {"base": ids[IdPrefix.SCAN], "target": ids[IdPrefix.TAG]}
+    return {"format": "json"} if route.operation in {"exportScan", "exportImage"} else {}
 
 
 async def run(site: Site, principal: Principal, document: str, variables: dict[str, Any]) -> Any:

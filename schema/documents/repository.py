@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any, TypeAlias
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from schema.dependencies.models import Layer, Package
-from schema.documents.contents import EngineEntry, FindingEntry, LayerEntry, PackageEntry, ScanContents
+from schema.documents.contents import (
+    EngineEntry,
+    FindingEntry,
+    LayerEntry,
+    MisconfigurationEntry,
+    PackageEntry,
+    ScanContents,
+    SecretEntry,
+)
 from schema.images.models import Digest, Image, Tag
 from schema.kernel.errors import conflict, not_found
 from schema.kernel.tenancy import tenant
-from schema.scans.models import EngineRun, Scan, ScanStatus
+from schema.scans.evidence import ImageEfficiency, LayerUsage, WastedFile
+from schema.scans.models import EngineRun, Misconfiguration, Scan, ScanStatus, Secret
+from schema.scans.repository import evidence
 from schema.vulnerabilities.models import ScanFinding, Vulnerability
 
 _Columns: TypeAlias = "Select[*tuple[Any, ...]]"
@@ -51,7 +62,7 @@ async def latest_scan(session: AsyncSession, organization_id: str, image_id: str
 
 
 async def load_contents(session: AsyncSession, organization_id: str, scan_id: str) -> ScanContents:
-    """A complete scan in five statements, whatever it holds. NOT_FOUND; CONFLICT for a scan that is not COMPLETE."""
+    """A complete scan in eight statements, whatever it holds. NOT_FOUND; CONFLICT for a scan that is not COMPLETE."""
     scan = await _scan(session, organization_id, scan_id)
     if scan.status is not ScanStatus.COMPLETE or scan.scanned_at is None:
         raise conflict(f"The scan is {scan.status}; only a COMPLETE scan can be taken out or compared")
@@ -68,9 +79,12 @@ async def load_contents(session: AsyncSession, organization_id: str, scan_id: st
         partial=scan.partial,
         scanned_at=scan.scanned_at,
         engines=await _engines(session, organization_id, scan),
-        layers=await _layers(session, organization_id, scan_id),
-        packages=await _packages(session, organization_id, scan_id),
-        findings=await _findings(session, organization_id, scan_id),
+        layers=await _layers(session, organization_id, scan.read_by),
+        packages=await _packages(session, organization_id, scan.read_by),
+        findings=await _findings(session, organization_id, scan.found_by),
+        misconfigurations=await _misconfigurations(session, organization_id, scan.read_by),
+        secrets=await _secrets(session, organization_id, scan.read_by),
+        efficiency=await _efficiency(session, organization_id, scan.read_by),
     )
 
 
@@ -95,6 +109,8 @@ async def _scan(session: AsyncSession, organization_id: str, scan_id: str) -> An
             col(Scan.scanned_at),
             col(Image.name),
             col(Digest.operating_system),
+            func.coalesce(col(Scan.inventory_of), col(Scan.id)).label("read_by"),
+            func.coalesce(col(Scan.findings_of), col(Scan.id)).label("found_by"),
         )
         .join(Image, col(Image.id) == col(Scan.image_id))
         .outerjoin(Digest, content)
@@ -167,6 +183,7 @@ async def _findings(session: AsyncSession, organization_id: str, scan_id: str) -
             col(Vulnerability.fixed_versions),
             col(Vulnerability.status),
             col(ScanFinding.sources),
+            col(ScanFinding.severities),
             col(ScanFinding.engines),
             col(ScanFinding.path),
             col(ScanFinding.layer_digest),
@@ -176,6 +193,33 @@ async def _findings(session: AsyncSession, organization_id: str, scan_id: str) -
         .where(tenant(ScanFinding, organization_id), col(ScanFinding.scan_id) == scan_id)
     )
     return tuple(FindingEntry(**row) for row in await _rows(session, statement))
+
+
+async def _misconfigurations(
+    session: AsyncSession, organization_id: str, scan_id: str
+) -> tuple[MisconfigurationEntry, ...]:
+    columns = (col(getattr(Misconfiguration, each.name)) for each in fields(MisconfigurationEntry))
+    statement: _Columns = select(*columns).where(
+        tenant(Misconfiguration, organization_id), col(Misconfiguration.scan_id) == scan_id
+    )
+    return tuple(MisconfigurationEntry(**row) for row in await _rows(session, statement))
+
+
+async def _secrets(session: AsyncSession, organization_id: str, scan_id: str) -> tuple[SecretEntry, ...]:
+    columns = (col(getattr(Secret, each.name)) for each in fields(SecretEntry))
+    statement: _Columns = select(*columns).where(tenant(Secret, organization_id), col(Secret.scan_id) == scan_id)
+    return tuple(SecretEntry(**row) for row in await _rows(session, statement))
+
+
+async def _efficiency(session: AsyncSession, organization_id: str, scan_id: str) -> ImageEfficiency | None:
+    found = await evidence(session, organization_id, scan_id)
+    if found is None or found.efficiency is None:
+        return None
+    parts = {
+        "layers": tuple(LayerUsage(**each) for each in found.efficiency["layers"]),
+        "wasted_files": tuple(WastedFile(**each) for each in found.efficiency["wasted_files"]),
+    }
+    return ImageEfficiency(**found.efficiency | parts)
 
 
 async def _rows(session: AsyncSession, statement: _Columns) -> list[dict[str, Any]]:

@@ -36,18 +36,18 @@ READS = {
     "listScanEngines": 2,
     "downloadEngineOutput": 2,
     # The scan, then what it holds in five: the scan with its image, engines, layers, packages, findings.
-    "downloadScanSbom": 6,
-    "downloadScanSarif": 6,
-    "exportScan": 6,
-    "compareScans": 13,  # twice those five, and the tag's latest scan in three
+    "downloadScanSbom": 9,
+    "downloadScanSarif": 9,
+    "exportScan": 9,
+    "compareScans": 19,  # twice those eight, and the tag's latest scan in three
     "listScanLogs": 2,
     "listImages": 2,
     "getImage": 1,
     "listImageTags": 3,
     # The image and its latest scan first.
-    "downloadImageSbom": 7,
-    "downloadImageSarif": 7,
-    "exportImage": 7,
+    "downloadImageSbom": 10,
+    "downloadImageSarif": 10,
+    "exportImage": 10,
     "listVulnerabilities": 2,
     "getVulnerability": 3,
     "getAdvisoryStatus": 2,

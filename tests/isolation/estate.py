@@ -26,6 +26,15 @@ from schema.kernel.principal import Principal
 from schema.kernel.scalars import ByteStream
 from schema.registries.models import RegistryProvider
 from schema.registries.repository import add_registry
+from schema.scans.evidence import (
+    CheckLevel,
+    CheckOutcome,
+    ImageEfficiency,
+    LayerUsage,
+    MisconfigurationRecord,
+    SecretRecord,
+    WastedFile,
+)
 from schema.scans.ingest import EngineResult, FetchedImage, ScanResults, compressed, ingest
 from schema.scans.merging import Voice, merge
 from schema.scans.models import Engine, EngineRunStatus
@@ -103,7 +112,7 @@ async def furnish(site: Site, name: str) -> Estate:
 
 
 async def _scanned(site: Site, principal: Principal, canary: str) -> dict[IdPrefix, str]:
-    """A complete scan with a finding, a package, a layer and an engine's output."""
+    """A complete scan with one of everything it can hold."""
     now = datetime.now(UTC)
     package = PackageRecord(
         name=f"{canary}-package",
@@ -138,7 +147,35 @@ async def _scanned(site: Site, principal: Principal, canary: str) -> dict[IdPref
         fixed_versions=("2.0",),
         title=f"{canary} flaw",
     )
-    merged = merge([Voice(source="native", packages=(package,), findings=(finding,))])
+    failed = MisconfigurationRecord(
+        check_id="CIS-DI-0001",
+        title=f"{canary} runs as root",
+        level=CheckLevel.WARN,
+        severity=Severity.MEDIUM,
+        evidence=(f"User of {canary} is empty",),
+        remediation="Set USER",
+    )
+    secret = SecretRecord(
+        rule="aws-access-key-id",
+        title="AWS access key",
+        severity=Severity.CRITICAL,
+        path=f"srv/{canary}/.env",
+        line=3,
+        masked="AKIA****",
+        layer_digest="sha256:" + "1" * 64,
+        layer_index=0,
+    )
+    merged = merge(
+        [
+            Voice(
+                source="native",
+                packages=(package,),
+                findings=(finding,),
+                misconfigurations=(failed,),
+                secrets=(secret,),
+            )
+        ]
+    )
     results = ScanResults(
         image=FetchedImage(
             operating_system=None, digest="sha256:" + "3" * 64, platform="linux/amd64", size_bytes=1, config={}
@@ -154,6 +191,16 @@ async def _scanned(site: Site, principal: Principal, canary: str) -> dict[IdPref
         ),
         packages=merged.packages,
         findings=merged.findings,
+        misconfigurations=merged.misconfigurations,
+        secrets=merged.secrets,
+        checks=(CheckOutcome(check_id="CIS-DI-0001", failures=1),),
+        efficiency=ImageEfficiency(
+            total_bytes=2,
+            wasted_bytes=1,
+            efficiency=0.5,
+            layers=(LayerUsage(index=0, diff_id="sha256:" + "1" * 64, bytes=2, added=2, changed=0, removed=0),),
+            wasted_files=(WastedFile(path=f"srv/{canary}/twice", count=2, bytes=1),),
+        ),
         grade_reason=None,
     )
     async with site.database.write() as session:

@@ -96,6 +96,9 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(
         default=5 * GIB, ge=MIB, description="Largest image archive that may be uploaded, in bytes."
     )
+    max_report_bytes: int = Field(
+        default=128 * MIB, ge=MIB, description="Largest report of another tool that may be imported, in bytes."
+    )
     native_fallback: bool = Field(
         default=True,
         description="Whether the native provider answers for requested engines whose tool is not installed. "

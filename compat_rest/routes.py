@@ -2,7 +2,7 @@
 
 The document of a row (`operations/<operation>.graphql`) says everything else: its variables are the path segments, the
 query parameters and the body, its selection set is the answer. A variable that a `{segment}` of the path names is
-filled from there, one of an input type is the JSON body, one of type Archive is the streamed body, any other is a
+filled from there, one of an input type is the JSON body, one of type Archive or Report is the streamed body, any other is a
 query parameter.
 """
 
@@ -52,6 +52,20 @@ ROUTES: tuple[Route, ...] = (
         location="/api/scans/{id}/status",
         additions=(
             ("message", "Scan queued for execution"),
+            ("statusUrl", "/api/scans/{id}/status"),
+            ("url", "/dashboard/scans/{id}"),
+        ),
+        creates=True,
+    ),
+    Route(
+        method="POST",
+        path="/api/scans/import",
+        operation="importReport",
+        tag="scans",
+        status=202,
+        location="/api/scans/{id}/status",
+        additions=(
+            ("message", "Report queued for import"),
             ("statusUrl", "/api/scans/{id}/status"),
             ("url", "/dashboard/scans/{id}"),
         ),

@@ -28,7 +28,7 @@ from schema.scans.failures import FailureCode, ScanFailure
 from schema.scans.ingest import FetchedImage, ScanResults, distinct, ingest
 from schema.scans.merging import merge
 from schema.scans.models import Engine, Scan, ScanPhase, SourceKind
-from schema.scans.repository import load_scan, write_log
+from schema.scans.repository import load_scan, name_engines, write_log
 from schema.scans.rules import VULNERABILITY_ENGINES, grade_reason
 from workers.engines.native import EcosystemData, NativeRun, questions
 from workers.engines.report import ImageFacts
@@ -36,6 +36,8 @@ from workers.engines.results import Conclusion, conclude, stand_ins
 from workers.engines.running import EngineAnswer, EngineEvent, EngineRuns
 from workers.engines.tools import Tool
 from workers.fetching import fetch_image
+from workers.imports.fetching import import_report, told_image
+from workers.imports.results import conclude_import
 from workers.leases import CancelRequestedError, LeaseLostError
 from workers.oci.layout import Image
 from workers.reading import examine_image
@@ -68,6 +70,9 @@ class _Performance:
 
     async def perform(self) -> None:
         scan = await self._begin()
+        if scan.source_kind is SourceKind.REPORT:
+            await self._import(scan)
+            return
         image = await fetch_image(scan, self._runtime, self._scratch / "image")
         requested = [Engine(name) for name in scan.scanners]
         tools = await self._runtime.toolbox.look(requested)
@@ -83,7 +88,35 @@ class _Performance:
                 native = await self._match(native)
         await self._advance(ScanPhase.INGESTING, "Storing results", progress=90)
         conclusion = conclude(requested, tools, answers, native if self._runtime.native_fallback else None)
-        await self._store(scan, image, conclusion, native, answers)
+        fetched = FetchedImage(
+            digest=image.digest,
+            platform=image.platform,
+            size_bytes=image.size_bytes,
+            config=redact_summary(image.summary),
+        )
+        warnings = [
+            *(native.warnings if native else ()),
+            *(
+                f"{answer.tool.provider}: {warning}"
+                for answer in answers.values()
+                if answer.report is not None
+                for warning in answer.report.warnings
+            ),
+        ]
+        await self._store(scan, fetched, conclusion, native, warnings)
+
+    async def _import(self, scan: Scan) -> None:
+        """Instead of an image there is a report on one. Its packages are matched where it judges nothing itself."""
+        imported, reading = await import_report(scan, self._runtime, self._scratch)
+        report, fallback = imported.report, self._runtime.native_fallback
+        await self._advance(ScanPhase.INVENTORY, f"Read the report of {imported.provider}", progress=40)
+        native = None
+        if report.findings is None and fallback:
+            inventory = Inventory(operating_system=imported.subject.system, packages=report.packages or (), layers=())
+            native = await self._match(_unmatched(inventory, started_at=reading.started_at, inventory_ms=0))
+        await self._advance(ScanPhase.INGESTING, "Storing results", progress=90)
+        conclusion = conclude_import(imported, reading, native)
+        await self._store(scan, told_image(scan, imported.subject), conclusion, native, report.warnings)
 
     async def _begin(self) -> Scan:
         lease, now = self._lease, self._services.clock()
@@ -122,17 +155,12 @@ class _Performance:
             limits=self._runtime.limits.image,
             sandbox=self._runtime.limits.analysis,
         )
-        inventory = examination.inventory
-        # What a distribution's package brought is judged as that package, so it asks for no data of its own.
-        judged = (package for package in inventory.packages if package.owner is None)
-        return NativeRun(
-            inventory=inventory,
-            findings=(),
-            packages_by_ecosystem=Counter(package.ecosystem or UNKNOWN_DISTRIBUTION for package in judged),
-            store={},
-            started_at=started_at,
-            inventory_ms=int((time.monotonic() - clock) * 1000),
-            matching_ms=0,
+        return replace(
+            _unmatched(
+                examination.inventory,
+                started_at=started_at,
+                inventory_ms=int((time.monotonic() - clock) * 1000),
+            ),
             configuration=examination.configuration,
             efficiency=examination.efficiency,
         )
@@ -167,7 +195,8 @@ class _Performance:
 
     async def _match(self, run: NativeRun) -> NativeRun:
         inventory, found, clock = run.inventory, run.packages_by_ecosystem, time.monotonic()
-        message = f"Found {len(inventory.packages)} packages in {len(inventory.layers)} layers"
+        layers = f" in {len(inventory.layers)} layers" if inventory.layers else ""
+        message = f"Found {len(inventory.packages)} packages{layers}"
         await self._advance(ScanPhase.MATCHING, message, progress=70)
         keys = {key for package in inventory.packages for key in lookup_keys(package)}
         async with self._services.database.snapshot() as session:
@@ -191,10 +220,10 @@ class _Performance:
     async def _store(
         self,
         scan: Scan,
-        image: Image,
+        image: FetchedImage,
         conclusion: Conclusion,
         native: NativeRun | None,
-        answers: Mapping[Engine, EngineAnswer],
+        warnings: Sequence[str],
     ) -> None:
         # Comparing versions and joining names is computation, too.
         merged = await asyncio.to_thread(merge, conclusion.voices)
@@ -206,17 +235,13 @@ class _Performance:
             else {}
         )
         results = ScanResults(
-            image=FetchedImage(
-                digest=image.digest,
-                platform=image.platform,
-                size_bytes=image.size_bytes,
-                config=redact_summary(image.summary),
-            ),
+            image=image,
             inventory=inventory,
             engines=conclusion.engines,
             packages=merged.packages,
             findings=merged.findings,
-            grade_reason=grade_reason(
+            grade_reason=conclusion.ungraded
+            or grade_reason(
                 [run.engine for run in conclusion.engines],
                 completed=conclusion.judged,
                 uncovered=uncovered,
@@ -224,15 +249,6 @@ class _Performance:
                 packages=max(len(merged.packages), len(inventory.packages) if inventory else 0),
             ),
         )
-        warnings = [
-            *(native.warnings if native else ()),
-            *(
-                f"{answer.tool.provider}: {warning}"
-                for answer in answers.values()
-                if answer.report is not None
-                for warning in answer.report.warnings
-            ),
-        ]
         now = self._services.clock()
         async with self._services.database.write() as session:
             # First, and in the same transaction: whoever finishes the job is the one who may store.
@@ -240,8 +256,26 @@ class _Performance:
                 raise LeaseLostError
             for warning in warnings:
                 await write_log(session, scan.organization_id, scan.id, warning, level="warning", now=now)
+            if scan.source_kind is SourceKind.REPORT:
+                spoken = [run.engine for run in conclusion.engines]
+                await name_engines(session, scan.organization_id, scan.id, spoken)
             await ingest(session, scan, results, now=now)
             await write_log(
                 session, scan.organization_id, scan.id, f"Scan ended with {len(results.findings)} findings", now=now
             )
         await self._services.signals.send(scan.id)
+
+
+def _unmatched(inventory: Inventory, *, started_at: datetime, inventory_ms: int) -> NativeRun:
+    """A run of the native provider that has read, and not matched yet."""
+    # What a distribution's package brought is judged as that package, so it asks for no data of its own.
+    judged = (package for package in inventory.packages if package.owner is None)
+    return NativeRun(
+        inventory=inventory,
+        findings=(),
+        packages_by_ecosystem=Counter(package.ecosystem or UNKNOWN_DISTRIBUTION for package in judged),
+        store={},
+        started_at=started_at,
+        inventory_ms=inventory_ms,
+        matching_ms=0,
+    )

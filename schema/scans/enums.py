@@ -5,6 +5,7 @@ from __future__ import annotations
 import strawberry
 
 from schema.scans.failures import FailureCode
+from schema.scans.formats import ReportFormat
 from schema.scans.models import Engine, EngineRunStatus, ScanOrigin, ScanPhase, ScanStatus
 
 strawberry.enum(
@@ -15,5 +16,10 @@ strawberry.enum(ScanStatus, description="How a scan stands.")
 strawberry.enum(ScanPhase, description="What a running scan is doing.")
 strawberry.enum(ScanOrigin, graphql_name_from="value", description="Who scanned: our workers, or a sensor.")
 strawberry.enum(FailureCode, description="Why a scan failed.")
+strawberry.enum(
+    ReportFormat,
+    graphql_name_from="value",
+    description="What a report that was made elsewhere is written in: a tool's own JSON, or a format of several tools.",
+)
 
-__all__ = ["Engine", "EngineRunStatus", "FailureCode", "ScanOrigin", "ScanPhase", "ScanStatus"]
+__all__ = ["Engine", "EngineRunStatus", "FailureCode", "ReportFormat", "ScanOrigin", "ScanPhase", "ScanStatus"]

@@ -27,6 +27,7 @@ class Conclusion:
     voices: tuple[Voice, ...]
     judged: bool
     judged_by_tool: bool
+    ungraded: str | None = None  # why nobody may grade this, whatever else there is
 
 
 def stand_ins(tools: Mapping[Engine, Tool], *, fallback: bool) -> tuple[Engine, ...]:
@@ -103,14 +104,14 @@ def _result(tool: Tool, answer: EngineAnswer | None, native: NativeRun | None) -
         package_count=len(report.packages or ()),
         message=None if answer.output is not None else "What it printed is larger than what is kept",
     )
-    return _with_native_judgement(run, tool, native) if tool.is_blind else run
+    return with_native_judgement(run, f"{tool.name} {NO_DATABASE}", native) if tool.is_blind else run
 
 
-def _with_native_judgement(run: EngineResult, tool: Tool, native: NativeRun | None) -> EngineResult:
-    absence = f"{tool.name} {NO_DATABASE}"
+def with_native_judgement(run: EngineResult, absence: str, native: NativeRun | None) -> EngineResult:
+    """The run of a tool that judged nothing, which `absence` says, with what the native provider judged instead."""
     if native is None:
         return replace(run, finding_count=0, message=f"{absence}, so it judged no vulnerabilities")
-    judgement = stand_in(tool.engine, absence, native)
+    judgement = stand_in(run.engine, absence, native)
     return replace(
         run,
         message=judgement.message,

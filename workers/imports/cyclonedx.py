@@ -27,6 +27,7 @@ from workers.imports.purls import Shelf, parse_purl
 from workers.imports.report import Generator, ImportedReport, Subject, digest_of, named_system
 
 VERSIONS = ("1.4", "1.5", "1.6", "1.7")  # the last for Trivy 0.76; what is read here is the same in all
+_REFERENCE = 1000  # characters
 _PACKAGES = frozenset({"library", "framework"})  # kinds of components that are packages, whatever else they lack
 _TRIVY, _SYFT = "aquasecurity:trivy:", "syft:"
 _SETTLED = {  # states of an analysis by which the flaw is none of this image
@@ -45,7 +46,7 @@ def read(document: Object) -> ImportedReport:
         raise EngineFailure(f"wrote version {version[:20] or 'unknown'}; read are {VERSIONS[0]} to {VERSIONS[-1]}")
     components = list(_components(document))
     shelf = Shelf(_subject(document, components))
-    listed: dict[str, PackageRecord] = {}
+    listed: dict[str, PackageRecord | None] = {}
     packages = at_most(MAX_PACKAGES, "packages", _packages(components, shelf, listed))
     settled: dict[str, int] = {}
     found = at_most(MAX_FINDINGS, "findings", _findings(document, shelf, listed, settled))
@@ -103,12 +104,12 @@ def _properties(component: Object) -> Mapping[str, str]:
     return found
 
 
-def _packages(components: list[Object], shelf: Shelf, listed: dict[str, PackageRecord]) -> Iterator[PackageRecord]:
-    """Notes each by its reference, under which vulnerabilities name it."""
+def _packages(components: list[Object], shelf: Shelf, listed: dict[str, PackageRecord | None]) -> Iterator[PackageRecord]:
+    """Notes each component by its reference, under which vulnerabilities name it; None for what is no package of ours."""
     for component in components:
         record = _package(component, shelf)
+        listed[text(component.get("bom-ref"), _REFERENCE)] = record
         if record is not None:
-            listed[text(component.get("bom-ref"))] = record
             yield record
 
 
@@ -140,7 +141,7 @@ def _licenses(component: Object) -> Iterator[str]:
 
 
 def _findings(
-    document: Object, shelf: Shelf, listed: Mapping[str, PackageRecord], settled: dict[str, int]
+    document: Object, shelf: Shelf, listed: Mapping[str, PackageRecord | None], settled: dict[str, int]
 ) -> Iterator[FindingRecord]:
     for stated in objects(document.get("vulnerabilities")):
         state = _SETTLED.get(text(mapping(stated.get("analysis")).get("state")))
@@ -148,7 +149,7 @@ def _findings(
             settled[state] = settled.get(state, 0) + 1
             continue
         for affected in objects(stated.get("affects")):
-            reference = text(affected.get("ref"), 1000)
+            reference = text(affected.get("ref"), _REFERENCE)
             package = _affected(reference, shelf, listed)
             taken = list(_of_package(stated, package)) if package else []
             yield from taken
@@ -156,13 +157,12 @@ def _findings(
                 shelf.left_out.findings["CycloneDX"] += 1
 
 
-def _affected(reference: str, shelf: Shelf, listed: Mapping[str, PackageRecord]) -> PackageRecord | None:
+def _affected(reference: str, shelf: Shelf, listed: Mapping[str, PackageRecord | None]) -> PackageRecord | None:
     """By its reference within the document, by a BOM-Link (`urn:cdx:serial/version#reference`), or by a package URL."""
     linked = unquote(reference.partition("#")[2]) if reference.startswith("urn:cdx:") else reference
-    found = listed.get(reference) or listed.get(linked)
-    if found is None and linked.startswith("pkg:"):
-        found = shelf.package(parse_purl(linked))
-    return found
+    if linked in listed or not linked.startswith("pkg:"):
+        return listed.get(linked)
+    return shelf.package(parse_purl(linked))
 
 
 def _of_package(stated: Object, package: PackageRecord) -> Iterator[FindingRecord]:

@@ -260,10 +260,9 @@ async def test_another_format_than_said_is_seen_by_the_reader_at_the_latest(work
 
 @on_sqlite
 async def test_a_report_that_takes_too_much_memory_fails_alone(workshop: Workshop) -> None:
-    artifact = {"type": "npm", "name": "p", "version": "1", "licenses": [[]] * 100}
-    workshop.change_limits(analysis=SandboxLimits(memory_bytes=200 * MIB))
+    workshop.change_limits(analysis=SandboxLimits(memory_bytes=256 * MIB))
 
-    scan = await workshop.import_({"artifacts": [artifact] * 4000})
+    scan = await workshop.import_(b'{"artifacts": [' + b"[[]]," * 1_000_000 + b"[]]}")
 
     assert (scan.status, scan.failure_code) == (ScanStatus.FAILED, FailureCode.LIMIT_EXCEEDED)
     assert "Reading the report" in str(scan.failure_reason)

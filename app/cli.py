@@ -375,9 +375,7 @@ def scan(
     ] = False,
     form: Annotated[
         Format,
-        typer.Option(
-            "--format", help="Form of the result; those after json are written by a server or this process alike."
-        ),
+        typer.Option("--format", help="Form of the result."),
     ] = Format.TABLE,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File for the result, replaced in one step; default stdout.")

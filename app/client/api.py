@@ -83,7 +83,7 @@ class Api:
         }
         # As long as bytes flow, sending takes what it takes.
         return await self._ask(
-            "POST", path, params=parameters, headers=headers, file=archive, seconds=None, read=_reader(kind)
+            "POST", path, params=parameters, headers=headers, file=archive, bounded=False, read=_reader(kind)
         )
 
     async def download(self, path: str, **parameters: str) -> bytes:
@@ -96,7 +96,7 @@ class Api:
         *,
         read: Callable[[bytes], T],
         file: Path | None = None,
-        seconds: float | None = ANSWER_SECONDS,
+        bounded: bool = True,
         **request: Any,
     ) -> T:
         """What `read` makes of a good answer, however often it has to be asked for."""
@@ -104,7 +104,7 @@ class Api:
         while True:
             try:
                 content = None if file is None else _chunks(file)
-                async with asyncio.timeout(seconds):
+                async with asyncio.timeout(ANSWER_SECONDS if bounded else None):
                     return read(await self._attempt(method, path, content=content, **request))
             except (_Passing, TimeoutError, httpx.TransportError) as error:
                 passing = _passing(error)

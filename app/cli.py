@@ -29,11 +29,13 @@ from app.client.api import ApiError, connect
 from app.client.policy import ExitCode, Policy
 from app.client.results import Format, is_place
 from app.client.scanning import Terminal, Wanted, request_for, scan_on_server
+from app.client.uploading import STDIN, ReportFile, upload_report
 from app.keys import MasterKeyError
 from app.logging import configure_logging
 from app.settings import LogFormat, LogLevel, Settings
 from schema.kernel.errors import HarborGuardError
 from schema.kernel.principal import Role
+from schema.scans.formats import ReportFormat
 from schema.scans.models import Engine
 from schema.scans.trigger import ScanRequest
 from schema.vulnerabilities.records import Severity
@@ -456,6 +458,67 @@ async def _scan_here(
     from app import local_scan  # noqa: PLC0415
 
     return await local_scan.scan(settings, subject, wanted, terminal, organization_id=organization, seconds=seconds)
+
+
+@cli.command(
+    cls=ScanCommand,
+    epilog="Examples: `harborguard upload trivy.json --image ghcr.io/acme/api:1.4` · "
+    "`syft ghcr.io/acme/api:1.4 -o cyclonedx-json | harborguard upload - --image ghcr.io/acme/api:1.4 --cyclonedx --wait`"
+    "\n\nExit codes: 0 taken, with --wait also read; 1 error; 3 timed out; 4 only some of it could be read.",
+)
+def upload(
+    report: Annotated[Path, typer.Argument(metavar="FILE", help="The report, as JSON; `-` for stdin.")],
+    *,
+    image: Annotated[str, typer.Option(help="Reference of the image it is about.")],
+    trivy: Annotated[bool, typer.Option("--trivy", help="It is Trivy's JSON.")] = False,
+    grype: Annotated[bool, typer.Option("--grype", help="It is Grype's JSON.")] = False,
+    syft: Annotated[bool, typer.Option("--syft", help="It is Syft's JSON.")] = False,
+    osv: Annotated[bool, typer.Option("--osv", help="It is OSV-Scanner's JSON.")] = False,
+    sarif: Annotated[bool, typer.Option("--sarif", help="It is SARIF 2.1.0.")] = False,
+    cyclonedx: Annotated[bool, typer.Option("--cyclonedx", help="It is CycloneDX JSON.")] = False,
+    spdx: Annotated[bool, typer.Option("--spdx", help="It is SPDX JSON.")] = False,
+    form: Annotated[
+        ReportFormat | None, typer.Option("--format", help="What it is. By default that is looked for in the report.")
+    ] = None,
+    digest: Annotated[
+        str | None, typer.Option(help="Manifest digest of the image, where the report does not tell: sha256:….")
+    ] = None,
+    platform: Annotated[str | None, typer.Option(help="Platform of the image, like linux/amd64.")] = None,
+    server: Annotated[str | None, typer.Option(help="Server to send it to (HARBORGUARD_URL).")] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(
+            help="API key for the server. Every user of this machine can read it in the list of processes: prefer "
+            "HARBORGUARD_API_KEY or HARBORGUARD_API_KEY_FILE."
+        ),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until it is read, and print what it holds.")] = False,
+    timeout: Annotated[float, typer.Option(min=1, help="Give up after so many seconds.")] = 1800,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on stderr but what went wrong.")] = False,
+) -> None:
+    """Bring what another tool found to a server, without the image. Prints JSON."""
+    flags = dict(zip(ReportFormat, (trivy, grype, syft, osv, sarif, cyclonedx, spdx), strict=True))
+    stated = {each for each, is_set in flags.items() if is_set} | {form} - {None}
+    settings = settings_or_exit(ExitCode.ERROR)
+    address = server or settings.url
+    _require_sense(
+        {
+            "a report has one format": len(stated) > 1,
+            "there is no such file": report != STDIN and not report.is_file(),
+            "name the server with --server or HARBORGUARD_URL": not address,
+        }
+    )
+    given = ReportFile(path=report, image=image, format=next(iter(stated), None), digest=digest, platform=platform)
+    terminal = Terminal(out=out, progress=Console(stderr=True, quiet=quiet), errors=progress_console)
+    key = _client_key(api_key, settings)
+    raise typer.Exit(run(until_told_to_stop(_upload(address, key, given, terminal, wait=wait, seconds=timeout))))
+
+
+async def _upload(
+    address: str, key: str, report: ReportFile, terminal: Terminal, *, wait: bool, seconds: float
+) -> ExitCode:
+    async with connect(address, key, tell=terminal.tell) as api:
+        return await upload_report(api, report, terminal, wait=wait, seconds=seconds)
 
 
 @cli.command(epilog="Examples: `harborguard engines` · `HARBORGUARD_ENGINE_TRIVY=off harborguard engines --json`")

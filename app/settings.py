@@ -158,7 +158,7 @@ class Settings(BaseSettings):
     analysis_timeout_seconds: int = Field(default=600, ge=5, description="Time for reading one image, in seconds.")
     url: str = Field(
         default="",
-        description="Server that `harborguard scan` asks, like `https://harborguard.example`. "
+        description="Server that `harborguard scan` and `upload` ask, like `https://harborguard.example`. "
         "Default: none; it scans in its own process.",
     )
     api_key: SecretStr | None = Field(default=None, description="API key or token `harborguard scan` asks with.")

@@ -201,7 +201,7 @@ class Workshop:
         document: object,
         *,
         name: str = IMAGE,
-        format: ReportFormat | None = None,
+        stated: ReportFormat | None = None,
         digest: str | None = None,
         platform: str | None = None,
     ) -> Scan:
@@ -215,7 +215,7 @@ class Workshop:
         context = RequestContext(
             services=self.services, principal_or_none=self.principal, request_id="req", client_ip="192.0.2.9"
         )
-        header = ReportHeader(image=name, format=format, digest=digest, platform=platform)
+        header = ReportHeader(image=name, format=stated, digest=digest, platform=platform)
         scan_id = await receive_report(context, header, chunks())
         await self.work()
         return await self.scan(scan_id)

@@ -104,7 +104,9 @@ def _properties(component: Object) -> Mapping[str, str]:
     return found
 
 
-def _packages(components: list[Object], shelf: Shelf, listed: dict[str, PackageRecord | None]) -> Iterator[PackageRecord]:
+def _packages(
+    components: list[Object], shelf: Shelf, listed: dict[str, PackageRecord | None]
+) -> Iterator[PackageRecord]:
     """Notes each component by its reference, under which vulnerabilities name it; None for what is no package of ours."""
     for component in components:
         record = _package(component, shelf)

@@ -150,11 +150,11 @@ class Pipeline:
     environment: Mapping[str, str]
 
     def start(
-        self, *arguments: str, terminal: int = subprocess.PIPE, **environment: str
+        self, *arguments: str, terminal: int = subprocess.PIPE, command: str = "scan", **environment: str
     ) -> subprocess.Popen[bytes]:
         """With a file descriptor as `terminal`, for both streams."""
         return subprocess.Popen(
-            [sys.executable, "-m", "app.cli", "scan", *arguments],
+            [sys.executable, "-m", "app.cli", command, *arguments],
             cwd=self.directory,
             env={**self.environment, **environment},
             stdin=subprocess.DEVNULL,

@@ -52,15 +52,15 @@ GRYPE_SARIF: dict[str, Any] = {
                 {
                     "ruleId": "CVE-2024-0001-libssl3",
                     "level": "error",
-                    "message": {"text": "A high vulnerability in deb package: libssl3, version 3.0.1-1 was found in image x at: "
+                    "message": {"text": "A high vulnerability in deb package: libssl3, version 3.0.1-1 was found at: "
                                         "/var/lib/dpkg/status"},
                     "locations": [{"physicalLocation": {"artifactLocation": {"uri": "var/lib/dpkg/status"}}}],
                 },
                 {
                     "ruleId": "CVE-2024-0002-left-pad",
-                    "message": {"text": "A critical vulnerability in npm package: left-pad, version 1.0.0 was found in image x"},
+                    "message": {"text": "A critical vulnerability in npm package: left-pad, version 1.0.0 was found"},
                 },
-                {"ruleId": "CVE-2024-0003-x", "message": {"text": "A low vulnerability in alien package: x, version 1 was found"}},
+                {"ruleId": "CVE-2024-0003-x", "message": {"text": "A low flaw in odd package: x, version 1 was found"}},
                 {"ruleId": "CVE-2024-0001-libssl3", "suppressions": [{"kind": "external"}], "message": {"text": "m"}},
                 {"ruleId": "js/xss", "message": {"text": "Cross-site scripting"}},
             ],

@@ -250,9 +250,9 @@ async def test_what_is_no_report_fails_alone_and_stores_nothing(workshop: Worksh
 async def test_another_format_than_said_is_seen_by_the_reader_at_the_latest(workshop: Workshop) -> None:
     late = b'{"padding": "' + b"x" * HEAD + b'", "artifacts": []}'
 
-    scan = await workshop.import_(late, format=ReportFormat.GRYPE)
+    scan = await workshop.import_(late, stated=ReportFormat.GRYPE)
     with pytest.raises(HarborGuardError, match="is Syft JSON, not Grype JSON") as refused:
-        await workshop.import_(SYFT, format=ReportFormat.GRYPE)
+        await workshop.import_(SYFT, stated=ReportFormat.GRYPE)
 
     assert (scan.failure_code, refused.value.code) == (FailureCode.REPORT_INVALID, ErrorCode.BAD_REQUEST)
     assert len([path for path in (workshop.directory / "uploads").rglob("*") if path.is_file()]) == 1
@@ -266,4 +266,3 @@ async def test_a_report_that_takes_too_much_memory_fails_alone(workshop: Worksho
 
     assert (scan.status, scan.failure_code) == (ScanStatus.FAILED, FailureCode.LIMIT_EXCEEDED)
     assert "Reading the report" in str(scan.failure_reason)
-

@@ -116,7 +116,7 @@ def _packages(
 
 
 def _package(component: Object, shelf: Shelf) -> PackageRecord | None:
-    if "purl" not in component and component.get("type") not in _PACKAGES:
+    if "purl" not in component and text(component.get("type")) not in _PACKAGES:
         return None  # a file, an application or the system, whose packages are components of their own
     properties = _properties(component)
     occurrence = next(objects(mapping(component.get("evidence")).get("occurrences")), {})

@@ -35,6 +35,7 @@ _SAID = (
 )
 _RATED = re.compile(r"Severity: (\w+)|^An? (\w+) vulnerability")
 _FIXED = re.compile(r"Fix(?:ed)? Version: ([^:]+?) (?:Link|Type):")
+_FAILED = frozenset({"", "fail", "open", "review"})  # kinds of results that found something
 # Ends of the names of files in which packages of a language stand.
 _FILES = {
     ".dist-info/METADATA": PackageType.PIP,
@@ -103,7 +104,7 @@ def _findings(runs: Iterable[Object], shelf: Shelf, skipped: dict[str, int]) -> 
             stated = text(result.get("ruleId")) or text(mapping(result.get("rule")).get("id"))
             rule = by_id.get(stated) or _indexed(rules, result.get("ruleIndex"))
             names = _names(stated or text(rule.get("id")), rule)
-            if result.get("kind") not in {None, "fail", "open", "review"} or not names:
+            if text(result.get("kind")) not in _FAILED or not names:
                 skipped["about no vulnerability"] += 1
             elif result.get("suppressions"):
                 skipped["suppressed"] += 1

@@ -75,7 +75,7 @@ def _packages(document: Object, shelf: Shelf) -> Iterator[PackageRecord]:
     described = _described(document)
     for package in objects(document.get("packages")):
         purl = _purl(package)
-        whole = text(package.get("SPDXID")) in described or package.get("primaryPackagePurpose") in _WHOLES
+        whole = text(package.get("SPDXID")) in described or text(package.get("primaryPackagePurpose")) in _WHOLES
         if purl is None and whole:
             continue
         record = shelf.package(

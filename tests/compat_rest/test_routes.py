@@ -15,6 +15,7 @@ from schema.build import build_schema
 CONTRACT = """
 GET    /api/scans                                    scans:view
 POST   /api/scans                                    scans:create            10/60s
+POST   /api/scans/import                             scans:create            10/60s
 GET    /api/scans/{scanId}                           scans:view
 DELETE /api/scans/{scanId}                           scans:delete
 GET    /api/scans/{scanId}/status                    scans:view

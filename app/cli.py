@@ -425,16 +425,16 @@ def _require_sense(problems: Mapping[str, object]) -> None:
 
 
 def _client_key(given: str | None, settings: Settings) -> str:
-    if given is not None:
-        return given
-    if settings.api_key is not None:
-        return settings.api_key.get_secret_value()
-    if settings.api_key_file is not None:
-        try:
-            return settings.api_key_file.read_text().strip()
-        except (OSError, ValueError) as error:
-            raise typer.BadParameter(f"HARBORGUARD_API_KEY_FILE: {error}") from None
-    raise typer.BadParameter("a server wants a key: set HARBORGUARD_API_KEY or HARBORGUARD_API_KEY_FILE")
+    """An empty one counts as none: that is how CI systems hand out a secret they do not have."""
+    secret = given or (settings.api_key.get_secret_value() if settings.api_key else "")
+    if secret:
+        return secret
+    if not settings.api_key_file:
+        raise typer.BadParameter("a server wants a key: set HARBORGUARD_API_KEY or HARBORGUARD_API_KEY_FILE")
+    try:
+        return Path(settings.api_key_file).read_text().strip()
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(f"HARBORGUARD_API_KEY_FILE: {error}") from None
 
 
 async def _scan_on_server(

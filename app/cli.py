@@ -65,6 +65,7 @@ registries = typer.Typer(
     no_args_is_help=True,
     epilog="Example: `harborguard registries add acme ghcr.io`",
 )
+completion_init()
 cli.add_typer(keys, name="keys")
 cli.add_typer(advisories, name="advisories")
 cli.add_typer(registries, name="registries")
@@ -96,20 +97,24 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def until_told_to_stop(work: Coroutine[Any, Any, T]) -> T:
-    """SIGTERM, with which a CI system cancels its job, does what Ctrl-C does. The shell is told 143 instead of 130."""
+    """Ctrl-C, and SIGTERM, with which a CI system cancels its job, cancel the work; the shell is told 130 or 143.
+
+    SIGINT is taken up although a shell has its background jobs ignore it: that is how a CI system runs us, too.
+    """
     task = asyncio.ensure_future(work)
     told: list[signal.Signals] = []
 
-    def stop() -> None:
-        told.append(signal.SIGTERM)
+    def stop(number: signal.Signals) -> None:
+        told.append(number)
         task.cancel()
 
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop, number)
     try:
         return await task
     except asyncio.CancelledError:
         if told:
-            raise typer.Exit(128 + signal.SIGTERM) from None
+            raise typer.Exit(128 + told[0]) from None
         raise
 
 
@@ -508,7 +513,6 @@ def completion(shell: Annotated[Shell, typer.Argument(help="The shell it is for.
 
 
 def main() -> None:
-    completion_init()
     cli(prog_name=PROGRAM, complete_var=COMPLETE_VARIABLE)
 
 

@@ -58,7 +58,7 @@ def test_a_shown_command_parses(place: str, words: list[str]) -> None:
 
 def test_commands_are_found_wherever_they_stand() -> None:
     text = (
-        "- scan=$(harborguard scan shop.tar --name \"acme/shop:$TAG\")\n"
+        '- scan=$(harborguard scan shop.tar --name "acme/shop:$TAG")\n'
         "  - harborguard scan a.tar \\\n    --wait || exit 1   # why\n"
         "harborguard advisories status > file\n"
         "# harborguard nonsense\n"

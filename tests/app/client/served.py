@@ -180,6 +180,11 @@ class Pipeline:
 
 
 def ended(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
-    out, errors = process.communicate(timeout=PATIENCE)
+    with process:  # which waits for it, so it must not hang
+        try:
+            out, errors = process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
     assert b"Traceback" not in errors, errors.decode()
     return process.returncode, out.decode(), errors.decode()

@@ -67,6 +67,7 @@ registries = typer.Typer(
     no_args_is_help=True,
     epilog="Example: `harborguard registries add acme ghcr.io`",
 )
+completion_init()
 cli.add_typer(keys, name="keys")
 cli.add_typer(advisories, name="advisories")
 cli.add_typer(registries, name="registries")
@@ -98,20 +99,24 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def until_told_to_stop(work: Coroutine[Any, Any, T]) -> T:
-    """SIGTERM, with which a CI system cancels its job, does what Ctrl-C does. The shell is told 143 instead of 130."""
+    """Ctrl-C, and SIGTERM, with which a CI system cancels its job, cancel the work; the shell is told 130 or 143.
+
+    SIGINT is taken up although a shell has its background jobs ignore it: that is how a CI system runs us, too.
+    """
     task = asyncio.ensure_future(work)
     told: list[signal.Signals] = []
 
-    def stop() -> None:
-        told.append(signal.SIGTERM)
+    def stop(number: signal.Signals) -> None:
+        told.append(number)
         task.cancel()
 
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop, number)
     try:
         return await task
     except asyncio.CancelledError:
         if told:
-            raise typer.Exit(128 + signal.SIGTERM) from None
+            raise typer.Exit(128 + told[0]) from None
         raise
 
 
@@ -427,16 +432,16 @@ def _require_sense(problems: Mapping[str, object]) -> None:
 
 
 def _client_key(given: str | None, settings: Settings) -> str:
-    if given is not None:
-        return given
-    if settings.api_key is not None:
-        return settings.api_key.get_secret_value()
-    if settings.api_key_file is not None:
-        try:
-            return settings.api_key_file.read_text().strip()
-        except (OSError, ValueError) as error:
-            raise typer.BadParameter(f"HARBORGUARD_API_KEY_FILE: {error}") from None
-    raise typer.BadParameter("a server wants a key: set HARBORGUARD_API_KEY or HARBORGUARD_API_KEY_FILE")
+    """An empty one counts as none: that is how CI systems hand out a secret they do not have."""
+    secret = given or (settings.api_key.get_secret_value() if settings.api_key else "")
+    if secret:
+        return secret
+    if not settings.api_key_file:
+        raise typer.BadParameter("a server wants a key: set HARBORGUARD_API_KEY or HARBORGUARD_API_KEY_FILE")
+    try:
+        return Path(settings.api_key_file).read_text().strip()
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(f"HARBORGUARD_API_KEY_FILE: {error}") from None
 
 
 async def _scan_on_server(
@@ -571,7 +576,6 @@ def completion(shell: Annotated[Shell, typer.Argument(help="The shell it is for.
 
 
 def main() -> None:
-    completion_init()
     cli(prog_name=PROGRAM, complete_var=COMPLETE_VARIABLE)
 
 

@@ -162,7 +162,7 @@ class Settings(BaseSettings):
         "Default: none; it scans in its own process.",
     )
     api_key: SecretStr | None = Field(default=None, description="API key or token `harborguard scan` asks with.")
-    api_key_file: Path | None = Field(default=None, description="File that holds it, instead.")
+    api_key_file: str = Field(default="", description="File that holds it, instead.")
     log_format: LogFormat = Field(default=LogFormat.JSON, description="`json` for machines, `console` for people.")
     log_level: LogLevel = Field(default=LogLevel.INFO, description="Least level that is logged.")
 

@@ -10,12 +10,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import chdir
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+import pytest
+from typer.testing import CliRunner
 
 from app import administration
+from app.cli import cli
 from app.settings import Settings
 from schema.advisories.osv import parse_osv
 from schema.advisories.records import AdvisoryRecord
@@ -149,12 +153,10 @@ class Pipeline:
     directory: Path
     environment: Mapping[str, str]
 
-    def start(
-        self, *arguments: str, terminal: int = subprocess.PIPE, command: str = "scan", **environment: str
-    ) -> subprocess.Popen[bytes]:
+    def start(self, *arguments: str, terminal: int = subprocess.PIPE, **environment: str) -> subprocess.Popen[bytes]:
         """With a file descriptor as `terminal`, for both streams."""
         return subprocess.Popen(
-            [sys.executable, "-m", "app.cli", command, *arguments],
+            [sys.executable, "-m", "app.cli", "scan", *arguments],
             cwd=self.directory,
             env={**self.environment, **environment},
             stdin=subprocess.DEVNULL,
@@ -162,12 +164,27 @@ class Pipeline:
             stderr=terminal,
         )
 
-    def scan(self, *arguments: str, **environment: str) -> tuple[int, str, str]:
+    def run(self, *arguments: str, **environment: str) -> tuple[int, str, str]:
         """(exit code, stdout, stderr)."""
         return ended(self.start(*arguments, **environment))
 
+    def scan(self, *arguments: str, **environment: str) -> tuple[int, str, str]:
+        """The same in this process, which saves a start: for what does not depend on signals and real streams."""
+        with pytest.MonkeyPatch.context() as patched, chdir(self.directory):
+            patched.setattr("app.cli.configure_logging", lambda **_: None)
+            for name in [name for name in os.environ if name.startswith("HARBORGUARD_")]:
+                patched.delenv(name)
+            done = CliRunner().invoke(cli, ["scan", *arguments], env={**self.environment, **environment})
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+        return done.exit_code, done.stdout, done.stderr
+
 
 def ended(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
-    out, errors = process.communicate(timeout=PATIENCE)
+    with process:  # which waits for it, so it must not hang
+        try:
+            out, errors = process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
     assert b"Traceback" not in errors, errors.decode()
     return process.returncode, out.decode(), errors.decode()

@@ -144,9 +144,7 @@ async def test_an_answer_that_does_not_come_is_asked_for_again(
     assert await get(client) == "scn-1"
 
 
-async def test_an_answer_without_end_is_refused(
-    client: Api, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_answer_without_end_is_refused(client: Api, gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_ANSWER_BYTES", 1_000_000)
     gateway.misbehave("/", _over(GOOD, endless))
 
@@ -202,7 +200,9 @@ def test_retry_after_is_seconds_or_a_date() -> None:
         assert after(nonsense) is None
 
 
-@pytest.mark.parametrize("url", ["harborguard.example", "ftp://x", "https://", "http://x:port", "https://user:secret@x"])
+@pytest.mark.parametrize(
+    "url", ["harborguard.example", "ftp://x", "https://", "http://x:port", "https://user:secret@x"]
+)
 async def test_what_is_no_address(url: str) -> None:
     with pytest.raises(HarborGuardError, match="address") as caught:
         async with connect(url, KEY, tell=print):

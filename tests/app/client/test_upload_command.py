@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.app.client.served import OPENSSL, Pipeline, Served, ended
+from tests.app.client.served import OPENSSL, Pipeline, Served
 from tests.processes import PATIENCE
 from tests.simulators.gateway import gatewaying
 from tests.simulators.registry import answering, hanging
@@ -27,8 +27,19 @@ def given(pipeline: Pipeline, document: Any = None) -> str:
     return path.name
 
 
-def upload(pipeline: Pipeline, *arguments: str, **environment: str) -> tuple[int, str, str]:
-    return ended(pipeline.start(*arguments, command="upload", **environment))
+def upload(pipeline: Pipeline, *arguments: str, content: bytes = b"", **environment: str) -> tuple[int, str, str]:
+    """(exit code, stdout, stderr)."""
+    done = subprocess.run(
+        [sys.executable, "-m", "app.cli", "upload", *arguments],
+        cwd=pipeline.directory,
+        env={**pipeline.environment, **environment},
+        input=content,
+        capture_output=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert b"Traceback" not in done.stderr, done.stderr.decode()
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
 @pytest.mark.parametrize("stated", [(), ("--cyclonedx",), ("--format", "cyclonedx")])
@@ -51,18 +62,10 @@ def test_without_waiting_it_is_queued(pipeline: Pipeline) -> None:
 
 
 def test_a_report_on_stdin(pipeline: Pipeline) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "app.cli", "upload", "-", "--image", IMAGE, "--wait"],
-        cwd=pipeline.directory,
-        env=pipeline.environment,
-        input=orjson.dumps(sbom(RISKY)),
-        capture_output=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    code, out, errors = upload(pipeline, "-", "--image", IMAGE, "--wait", content=orjson.dumps(sbom(RISKY)))
 
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["scan"]["packageCount"] == 1
+    assert code == 0, errors
+    assert json.loads(out)["scan"]["packageCount"] == 1
 
 
 @pytest.mark.parametrize(
@@ -82,7 +85,9 @@ def test_what_goes_wrong_is_one_and_says_why(
 ) -> None:
     environment = {"HARBORGUARD_URL": ""} if arguments[:1] == ("--server",) else {}
 
-    code, _, errors = upload(pipeline, given(pipeline, document), "--image", IMAGE, *arguments, **environment)
+    code, _, errors = upload(
+        pipeline, given(pipeline, document), "--image", IMAGE, *arguments, content=b"", **environment
+    )
 
     assert (code, said in errors) == (1, True), errors
 

@@ -286,7 +286,7 @@ SEEDS: list[Any] = [
     OSV,
     {**TRIVY, "Metadata": {"OS": {"Family": "x"}}},
 ]
-ODD = st.sampled_from(
+ODD: st.SearchStrategy[Any] = st.sampled_from(
     [
         None,
         True,

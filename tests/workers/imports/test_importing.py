@@ -138,7 +138,7 @@ async def test_trivy_names_no_flaws_also_when_it_did_not_look(workshop: Workshop
     assert [each.sources for each in await workshop.rows(Vulnerability)] == [["native"]]
 
 
-VULNERABLE = {
+VULNERABLE: dict[str, Any] = {
     "vulnerabilities": [
         {
             "id": "CVE-2024-0001",

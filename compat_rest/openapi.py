@@ -25,8 +25,8 @@ from graphql import (
 )
 
 from compat_rest.answers import HEADERS, OF_ANY, Problems, json_response, problem_examples, problems_of, response
-from compat_rest.bodies import ARCHIVES, JSON
-from compat_rest.endpoints import Endpoint, read_documents
+from compat_rest.bodies import JSON
+from compat_rest.endpoints import STREAMS, Endpoint, read_documents
 from compat_rest.envelopes import INEXACT, META_FIELDS, list_body, page_body
 from compat_rest.events import END
 from compat_rest.examples import Examples
@@ -198,7 +198,7 @@ def _request_body(endpoint: Endpoint, shapes: Shapes, examples: Examples) -> Jso
         schema = shapes.taken(GraphQLNonNull(endpoint.json_body[1]))
         media_types, body = JSON, {"schema": schema, "example": examples.of(schema)}
     elif endpoint.stream_body is not None:
-        media_types, body = ARCHIVES, {"schema": {"type": "string", "format": "binary"}}
+        media_types, body = STREAMS[endpoint.stream_body[1]], {"schema": {"type": "string", "format": "binary"}}
     else:
         return {}
     return {"requestBody": {"required": True, "content": dict.fromkeys(sorted(media_types), body)}}

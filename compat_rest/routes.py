@@ -2,7 +2,7 @@
 
 The document of a row (`operations/<operation>.graphql`) says everything else: its variables are the path segments, the
 query parameters and the body, its selection set is the answer. A variable that a `{segment}` of the path names is
-filled from there, one of an input type is the JSON body, one of type Archive is the streamed body, any other is a
+filled from there, one of an input type is the JSON body, one of type Archive or Report is the streamed body, any other is a
 query parameter.
 """
 
@@ -58,6 +58,20 @@ ROUTES: tuple[Route, ...] = (
         creates=True,
     ),
     Route(method="GET", path="/api/scans/compare", operation="compareScans", tag="scans"),
+    Route(
+        method="POST",
+        path="/api/scans/import",
+        operation="importReport",
+        tag="scans",
+        status=202,
+        location="/api/scans/{id}/status",
+        additions=(
+            ("message", "Report queued for import"),
+            ("statusUrl", "/api/scans/{id}/status"),
+            ("url", "/dashboard/scans/{id}"),
+        ),
+        creates=True,
+    ),
     Route(method="GET", path="/api/scans/{scanId}", operation="getScan", tag="scans"),
     Route(method="DELETE", path="/api/scans/{scanId}", operation="deleteScan", tag="scans", envelope=Envelope.EMPTY),
     Route(method="GET", path="/api/scans/{scanId}/status", operation="getScanStatus", tag="scans"),

@@ -29,6 +29,8 @@ async def fetch_image(scan: Scan, runtime: WorkerRuntime, destination: Path, *, 
         case SourceKind.PATH:
             assert scan.source is not None, "a local scan names its path"
             archive = Path(scan.source)
+        case SourceKind.REPORT:
+            raise ValueError("of a report there is no image to fetch")
     image = await unpack_archive(
         archive,
         destination,

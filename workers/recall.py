@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
 
-from schema.advisories.matching import UNKNOWN_DISTRIBUTION
 from schema.advisories.repository import generations
 from schema.dependencies.records import Inventory
 from schema.images.reference import ImageReference
@@ -111,17 +109,8 @@ async def judge_again(
 ) -> ScanResults:
     """The results of `scan` from what an earlier one read of the same image."""
     requested = [Engine(name) for name in scan.scanners]
-    run = NativeRun(
-        inventory=Inventory(operating_system=None, packages=reading.packages, layers=(), unread=reading.unread),
-        findings=(),
-        packages_by_ecosystem=Counter(
-            package.ecosystem or UNKNOWN_DISTRIBUTION for package in reading.packages if package.owner is None
-        ),
-        store={},
-        started_at=runtime.services.clock(),
-        inventory_ms=0,
-        matching_ms=0,
-    )
+    inventory = Inventory(operating_system=None, packages=reading.packages, layers=(), unread=reading.unread)
+    run = NativeRun.of(inventory, started_at=runtime.services.clock())
     judges = tuple(engine for engine in requested if engine in VULNERABILITY_ENGINES)
     if judges and runtime.native_fallback:
         run = await match(run, runtime.services.database)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -18,19 +17,18 @@ from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from schema.advisories.matching import UNKNOWN_DISTRIBUTION
 from schema.dependencies.records import Inventory
 from schema.images.reference import ImageReference
 from schema.jobs import repository as jobs
 from schema.jobs.models import JobState
 from schema.jobs.repository import Lease
 from schema.scans import lifecycle
-from schema.scans.evidence import EvidenceKeys
+from schema.scans.evidence import EvidenceKeys, ImageEfficiency
 from schema.scans.failures import FailureCode, ScanFailure
 from schema.scans.ingest import FetchedImage, ScanResults, compressed, ingest
 from schema.scans.merging import merge
 from schema.scans.models import Engine, Scan, ScanPhase, SourceKind
-from schema.scans.repository import load_scan, write_log
+from schema.scans.repository import load_scan, name_engines, write_log
 from schema.scans.reuse import Reading, share
 from schema.scans.rules import VULNERABILITY_ENGINES, grade_reason
 from workers.engines.native import NativeRun, questions
@@ -39,6 +37,8 @@ from workers.engines.results import Conclusion, conclude, stand_ins
 from workers.engines.running import EngineAnswer, EngineEvent, EngineRuns
 from workers.engines.tools import Tool
 from workers.fetching import fetch_image
+from workers.imports.fetching import import_report, told_image
+from workers.imports.results import conclude_import
 from workers.leases import CancelRequestedError, LeaseLostError
 from workers.matching import match
 from workers.oci.layout import Image
@@ -73,6 +73,9 @@ class _Performance:
 
     async def perform(self) -> None:
         scan = await self._begin()
+        if scan.source_kind is SourceKind.REPORT:
+            await self._import(scan)
+            return
         requested = [Engine(name) for name in scan.scanners]
         tools = await self._runtime.toolbox.look(requested)
         keys = await evidence_keys(scan, tools, self._runtime)
@@ -96,12 +99,19 @@ class _Performance:
             native = await self._examine(scan, image, answered)
             answers = await self._run_tools(image, native.inventory, present)
             if any(engine in VULNERABILITY_ENGINES for engine in answered):
-                message = f"Found {len(native.inventory.packages)} packages in {len(native.inventory.layers)} layers"
-                await self._advance(ScanPhase.MATCHING, message, progress=70)
-                native = await match(native, self._services.database)
+                native = await self._match(native)
         await self._advance(ScanPhase.INGESTING, "Storing results", progress=90)
         conclusion = conclude(list(tools), tools, answers, native if self._runtime.native_fallback else None)
-        results = await asyncio.to_thread(self._results, image, conclusion, native, answers, keys)
+        fetched = FetchedImage(
+            digest=image.digest,
+            platform=image.platform,
+            size_bytes=image.size_bytes,
+            operating_system=_system_name(native.inventory if native else None),
+            config=redact_summary(image.summary),
+        )
+        dive = answers[Engine.DIVE].report if Engine.DIVE in answers else None
+        efficiency = dive.efficiency if dive is not None else None
+        results = await asyncio.to_thread(_results, fetched, conclusion, native, efficiency, keys)
         warnings = [
             *(native.warnings if native else ()),
             *(
@@ -111,9 +121,30 @@ class _Performance:
                 for warning in answer.report.warnings
             ),
         ]
+        await self._store(scan, results, warnings)
+
+    async def _import(self, scan: Scan) -> None:
+        """Instead of an image there is a report on one. Its packages are matched where it judges nothing itself."""
+        imported, reading = await import_report(scan, self._runtime, self._scratch)
+        report, fallback = imported.report, self._runtime.native_fallback
+        await self._advance(ScanPhase.INVENTORY, f"Read the report of {imported.provider}", progress=40)
+        native = None
+        if report.findings is None and fallback:
+            inventory = Inventory(operating_system=imported.subject.system, packages=report.packages or (), layers=())
+            native = await self._match(NativeRun.of(inventory, started_at=reading.started_at))
+        await self._advance(ScanPhase.INGESTING, "Storing results", progress=90)
+        conclusion = conclude_import(imported, reading, native)
+        image = told_image(scan, imported.subject)
+        results = await asyncio.to_thread(_results, image, conclusion, native, report.efficiency, None)
+        await self._store(scan, results, report.warnings)
+
+    async def _store(self, scan: Scan, results: ScanResults, warnings: Sequence[str]) -> None:
         async with self._storing() as session:
             for warning in warnings:
                 await self._log(session, warning, level="warning")
+            if scan.source_kind is SourceKind.REPORT:
+                spoken = [run.engine for run in results.engines]
+                await name_engines(session, scan.organization_id, scan.id, spoken)
             await ingest(session, scan, results, now=self._services.clock())
             await self._log(session, f"Scan ended with {len(results.findings)} findings")
 
@@ -130,9 +161,7 @@ class _Performance:
         message = f"The image was read by scan {reading.scan.id}; its {len(reading.packages)} packages are judged again"
         await self._advance(ScanPhase.MATCHING, message, progress=70)
         results = await judge_again(scan, reading, tools, keys, self._runtime)
-        async with self._storing() as session:
-            await ingest(session, scan, await asyncio.to_thread(compressed, results), now=self._services.clock())
-            await self._log(session, f"Scan ended with {len(results.findings)} findings")
+        await self._store(scan, await asyncio.to_thread(compressed, results), ())
 
     async def _begin(self) -> Scan:
         lease, now = self._lease, self._services.clock()
@@ -171,20 +200,19 @@ class _Performance:
             limits=self._runtime.limits.image,
             sandbox=self._runtime.limits.analysis,
         )
-        inventory = examination.inventory
-        # What a distribution's package brought is judged as that package, so it asks for no data of its own.
-        judged = (package for package in inventory.packages if package.owner is None)
-        return NativeRun(
-            inventory=inventory,
-            findings=(),
-            packages_by_ecosystem=Counter(package.ecosystem or UNKNOWN_DISTRIBUTION for package in judged),
-            store={},
+        return NativeRun.of(
+            examination.inventory,
             started_at=started_at,
             inventory_ms=int((time.monotonic() - clock) * 1000),
-            matching_ms=0,
             configuration=examination.configuration,
             efficiency=examination.efficiency,
         )
+
+    async def _match(self, run: NativeRun) -> NativeRun:
+        inventory = run.inventory
+        layers = f" in {len(inventory.layers)} layers" if inventory.layers else ""
+        await self._advance(ScanPhase.MATCHING, f"Found {len(inventory.packages)} packages{layers}", progress=70)
+        return await match(run, self._services.database)
 
     async def _run_tools(
         self, image: Image, inventory: Inventory, tools: Sequence[Tool]
@@ -214,52 +242,6 @@ class _Performance:
             progress=tell,
         ).run(tools)
 
-    def _results(
-        self,
-        image: Image,
-        conclusion: Conclusion,
-        native: NativeRun | None,
-        answers: Mapping[Engine, EngineAnswer],
-        keys: EvidenceKeys,
-    ) -> ScanResults:
-        """Pure computation, and a lot of it for a large image: not on the event loop."""
-        merged = merge(conclusion.voices)
-        inventory = native.inventory if native else None
-        system = inventory.operating_system if inventory else None
-        by_tool = conclusion.judged_by_tool
-        dive = answers[Engine.DIVE].report if Engine.DIVE in answers else None
-        efficiency = dive.efficiency if dive is not None else None
-        if efficiency is None and native is not None:
-            efficiency = native.efficiency
-        return compressed(
-            ScanResults(
-                image=FetchedImage(
-                    digest=image.digest,
-                    platform=image.platform,
-                    size_bytes=image.size_bytes,
-                    operating_system=system.name if system else None,
-                    config=redact_summary(image.summary),
-                ),
-                inventory=inventory,
-                engines=conclusion.engines,
-                packages=merged.packages,
-                findings=merged.findings,
-                misconfigurations=merged.misconfigurations,
-                secrets=merged.secrets,
-                checks=native.configuration.checks if native and native.configuration else (),
-                efficiency=efficiency,
-                answered=conclusion.answered,
-                grade_reason=grade_reason(
-                    [run.engine for run in conclusion.engines],
-                    completed=conclusion.judged,
-                    uncovered=native.uncovered if native and not by_tool else {},
-                    unread=inventory.unread if inventory and not by_tool else (),
-                    packages=max(len(merged.packages), len(inventory.packages) if inventory else 0),
-                ),
-                keys=keys,
-            )
-        )
-
     @asynccontextmanager
     async def _storing(self) -> AsyncIterator[AsyncSession]:
         """The transaction that ends the scan."""
@@ -273,3 +255,44 @@ class _Performance:
     async def _log(self, session: AsyncSession, message: str, *, level: str = "info") -> None:
         lease, now = self._lease, self._services.clock()
         await write_log(session, lease.organization_id, lease.subject_id, message, level=level, now=now)
+
+
+def _results(
+    image: FetchedImage,
+    conclusion: Conclusion,
+    native: NativeRun | None,
+    efficiency: ImageEfficiency | None,
+    keys: EvidenceKeys | None,
+) -> ScanResults:
+    """Pure computation, and a lot of it for a large image: not on the event loop."""
+    merged = merge(conclusion.voices)
+    inventory = native.inventory if native else None
+    by_tool = conclusion.judged_by_tool
+    return compressed(
+        ScanResults(
+            image=image,
+            inventory=inventory,
+            engines=conclusion.engines,
+            packages=merged.packages,
+            findings=merged.findings,
+            misconfigurations=merged.misconfigurations,
+            secrets=merged.secrets,
+            checks=native.configuration.checks if native and native.configuration else (),
+            efficiency=efficiency or (native.efficiency if native else None),
+            answered=conclusion.answered,
+            grade_reason=conclusion.ungraded
+            or grade_reason(
+                [run.engine for run in conclusion.engines],
+                completed=conclusion.judged,
+                uncovered=native.uncovered if native and not by_tool else {},
+                unread=inventory.unread if inventory and not by_tool else (),
+                packages=max(len(merged.packages), len(inventory.packages) if inventory else 0),
+            ),
+            keys=keys,
+        )
+    )
+
+
+def _system_name(inventory: Inventory | None) -> str | None:
+    system = inventory.operating_system if inventory else None
+    return system.name if system else None

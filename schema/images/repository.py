@@ -156,13 +156,16 @@ async def file_digest(
     organization_id: str,
     image_id: str,
     *,
-    digest: str,
-    platform: str,
+    digest: str | None,
+    platform: str | None,
     size_bytes: int,
     operating_system: str | None,
     config: Mapping[str, Any],
     now: datetime,
 ) -> None:
+    """Of an image nobody fetched, which has no size, nothing is filed: whoever fetches it will know more."""
+    if not size_bytes:
+        return
     await insert_missing(
         session,
         Digest,

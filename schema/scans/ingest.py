@@ -57,11 +57,11 @@ class EngineResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchedImage:
-    """What was scanned, as its manifest and config say."""
+    """What was scanned, as its manifest and config say; of an image that nobody fetched not all is known."""
 
-    digest: str
-    platform: str
-    size_bytes: int
+    digest: str | None
+    platform: str | None
+    size_bytes: int  # 0: it was not fetched
     operating_system: str | None
     config: Mapping[str, Any]
 
@@ -313,7 +313,7 @@ async def _end_scan(
 
 
 async def point_to(
-    session: AsyncSession, scan: Scan, *, digest: str, numbers: Mapping[str, Any], now: datetime
+    session: AsyncSession, scan: Scan, *, digest: str | None, numbers: Mapping[str, Any], now: datetime
 ) -> None:
     """The image and the tag now are as this scan says."""
     await change_image(

@@ -70,6 +70,7 @@ class SourceKind(StrEnum):
     REGISTRY = "REGISTRY"
     UPLOAD = "UPLOAD"
     PATH = "PATH"
+    REPORT = "REPORT"  # there are none: an uploaded report tells what somebody else found in them
 
 
 class ScanOrigin(StrEnum):

@@ -71,7 +71,7 @@ WRITES: dict[str, tuple[int, Any]] = {
     "logout": (3, None),
 }
 # Not a matter of statements: streams, a body of gigabytes, and what happens once in the life of a server.
-ELSEWHERE = {"followScan", "uploadImage", "completeSetup"}
+ELSEWHERE = {"followScan", "uploadImage", "importReport", "completeSetup"}
 PATH_IDS = {
     "scanId": IdPrefix.SCAN,
     "imageId": IdPrefix.IMAGE,

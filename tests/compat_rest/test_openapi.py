@@ -212,6 +212,7 @@ BODY = {"VALIDATION_ERROR", "PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE"}
         ("deleteApiKey", {"BAD_REQUEST", "FORBIDDEN", "NOT_FOUND"}),
         ("triggerScan", {"BAD_REQUEST", "FORBIDDEN", "NOT_FOUND", "CONFLICT"} | BODY),
         ("uploadImage", {"BAD_REQUEST", "FORBIDDEN", "CONFLICT"} | BODY),
+        ("importReport", {"BAD_REQUEST", "FORBIDDEN", "CONFLICT"} | BODY),
         ("completeSetup", {"BAD_REQUEST", "FORBIDDEN", "CONFLICT"} | BODY),
         ("login", {"BAD_REQUEST", "FORBIDDEN"} | BODY),
         ("logout", {"BAD_REQUEST", "FORBIDDEN"}),

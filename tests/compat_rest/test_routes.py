@@ -16,6 +16,7 @@ CONTRACT = """
 GET    /api/scans                                    scans:view
 POST   /api/scans                                    scans:create            10/60s
 GET    /api/scans/compare                            scans:view
+POST   /api/scans/import                             scans:create            10/60s
 GET    /api/scans/{scanId}                           scans:view
 DELETE /api/scans/{scanId}                           scans:delete
 GET    /api/scans/{scanId}/status                    scans:view

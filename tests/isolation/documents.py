@@ -129,7 +129,7 @@ def required_values(field: GraphQLField) -> dict[str, Any]:
                 for inner_name, inner in named.fields.items()
                 if isinstance(inner.type, GraphQLNonNull)
             }
-        elif is_required_argument(argument) and named.name not in {"ID", "Archive"}:
+        elif is_required_argument(argument) and named.name not in {"ID", "Archive", "Report"}:
             values[name] = INPUT_VALUES[name]
     return values
 

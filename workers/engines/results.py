@@ -27,7 +27,12 @@ class Conclusion:
     voices: tuple[Voice, ...]
     judged: bool
     judged_by_tool: bool
-    answered: frozenset[str]  # sources that looked for vulnerabilities with data of their own
+    ungraded: str | None = None  # why nobody may grade this, whatever else there is
+
+    @property
+    def answered(self) -> frozenset[str]:
+        """The sources that looked for vulnerabilities, with data to judge by."""
+        return frozenset(voice.source for voice in self.voices if voice.engines)
 
 
 def stand_ins(tools: Mapping[Engine, Tool], *, fallback: bool) -> tuple[Engine, ...]:
@@ -45,13 +50,11 @@ def conclude(
     answered = stand_ins({engine: tools[engine] for engine in requested}, fallback=native is not None)
     by_tool = any(answer.report is not None and answer.report.findings is not None for answer in _judging(answers))
     by_native = native is not None and native.judged and any(each in VULNERABILITY_ENGINES for each in answered)
-    voices = (*_native_voice(answered, native, unlisted=_is_unlisted(answers)), *_voices(requested, answers))
     return Conclusion(
         engines=tuple(_result(tools[engine], answers.get(engine), native) for engine in requested),
-        voices=voices,
+        voices=(*_native_voice(answered, native, unlisted=_is_unlisted(answers)), *_voices(requested, answers)),
         judged=by_tool or by_native,
         judged_by_tool=by_tool,
-        answered=frozenset(voice.source for voice in voices if voice.engines and (voice.source != SOURCE or by_native)),
     )
 
 
@@ -73,7 +76,7 @@ def _native_voice(answered: Sequence[Engine], native: NativeRun | None, *, unlis
     if listed or configuration is not None:
         yield Voice(
             source=SOURCE,
-            engines=judged,
+            engines=judged if native.judged else (),
             packages=native.inventory.packages if listed else (),
             findings=native.findings if judged else (),
             misconfigurations=configuration.misconfigurations if configuration else (),
@@ -118,14 +121,14 @@ def _result(tool: Tool, answer: EngineAnswer | None, native: NativeRun | None) -
         package_count=len(report.packages or ()),
         message=None if answer.output is not None else "What it printed is larger than what is kept",
     )
-    return _with_native_judgement(run, tool, native) if tool.is_blind else run
+    return with_native_judgement(run, f"{tool.name} {NO_DATABASE}", native) if tool.is_blind else run
 
 
-def _with_native_judgement(run: EngineResult, tool: Tool, native: NativeRun | None) -> EngineResult:
-    absence = f"{tool.name} {NO_DATABASE}"
+def with_native_judgement(run: EngineResult, absence: str, native: NativeRun | None) -> EngineResult:
+    """The run of a tool that judged nothing, which `absence` says, with what the native provider judged instead."""
     if native is None:
         return replace(run, finding_count=0, message=f"{absence}, so it judged no vulnerabilities")
-    judgement = stand_in(tool.engine, absence, native)
+    judgement = stand_in(run.engine, absence, native)
     return replace(
         run,
         message=judgement.message,

@@ -196,12 +196,19 @@ def _argument_descriptions(endpoint: Endpoint) -> dict[str, str | None]:
 def _request_body(endpoint: Endpoint, shapes: Shapes, examples: Examples) -> Json:
     if endpoint.json_body is not None:
         schema = shapes.taken(GraphQLNonNull(endpoint.json_body[1]))
-        media_types, body = JSON, {"schema": schema, "example": examples.of(schema)}
+        content = dict.fromkeys(sorted(JSON), {"schema": schema, "example": examples.of(schema)})
     elif endpoint.stream_body is not None:
-        media_types, body = STREAMS[endpoint.stream_body[1]], {"schema": {"type": "string", "format": "binary"}}
+        content = {each: _streamed(each) for each in sorted(STREAMS[endpoint.stream_body[1]])}
     else:
         return {}
-    return {"requestBody": {"required": True, "content": dict.fromkeys(sorted(media_types), body)}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def _streamed(media_type: str) -> Json:
+    """A body that is taken as it is; what is in it the operation's description says."""
+    if media_type.endswith("json"):
+        return {"schema": {"type": "object"}}
+    return {"schema": {"type": "string", "format": "binary"}}
 
 
 def _success(endpoint: Endpoint, answer: Selected, shapes: Shapes, address: str) -> Json:

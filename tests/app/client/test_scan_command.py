@@ -209,7 +209,7 @@ def _read(terminal: int) -> bytes:
 async def test_whoever_is_interrupted_is_told_how_to_go_on(
     served: Served, pipeline: Pipeline, told: signal.Signals
 ) -> None:
-    holding = asyncio.create_task(paused_reader(served.pid, "examine"))
+    holding = asyncio.create_task(paused_reader(served.pid, "unpack"))
     process = pipeline.start(str(served.archive("risky")), *JUDGED)
     child = await holding
 
@@ -224,7 +224,7 @@ async def test_whoever_is_interrupted_is_told_how_to_go_on(
 
 
 async def test_who_waits_too_long_is_told_how_to_go_on(served: Served, pipeline: Pipeline) -> None:
-    holding = asyncio.create_task(paused_reader(served.pid, "examine"))
+    holding = asyncio.create_task(paused_reader(served.pid, "unpack"))
     process = pipeline.start(str(served.archive("risky")), *JUDGED, "--timeout", "4")
     child = await holding
 
@@ -236,7 +236,7 @@ async def test_who_waits_too_long_is_told_how_to_go_on(served: Served, pipeline:
 
 
 async def test_a_server_that_is_killed_and_comes_back(served: Served, pipeline: Pipeline) -> None:
-    holding = asyncio.create_task(paused_reader(served.pid, "examine"))
+    holding = asyncio.create_task(paused_reader(served.pid, "unpack"))
     process = pipeline.start(str(served.archive("risky")), *JUDGED)
     await holding
 

@@ -57,7 +57,8 @@ def test_without_waiting_it_is_queued(pipeline: Pipeline) -> None:
     code, out, errors = upload(pipeline, given(pipeline), "--image", IMAGE, "-q")
 
     answer = json.loads(out)
-    assert (code, errors, answer["status"]) == (0, "", "QUEUED")
+    assert (code, errors) == (0, "")
+    assert answer["status"] in {"QUEUED", "IN_PROGRESS"}  # a worker may be quick
     assert answer["statusUrl"] == f"/api/scans/{answer['id']}/status"
 
 

@@ -212,7 +212,7 @@ async def test_evidence_is_kept_without_what_could_be_a_secret(workshop: Worksho
     scan = await workshop.import_({**SYFT, "files": [{"note": f"token {token}"}]})
 
     async with workshop.database.read() as session:
-        kept = await engine_output(session, workshop.principal.organization_id, scan.id, Engine.SYFT)
+        kept = await engine_output(session, workshop.principal.organization_id, [scan.id], Engine.SYFT)
     assert "libssl3" in kept.content
     assert token not in kept.content
     assert "canary" not in kept.content

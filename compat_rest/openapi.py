@@ -196,7 +196,7 @@ def _argument_descriptions(endpoint: Endpoint) -> dict[str, str | None]:
 def _request_body(endpoint: Endpoint, shapes: Shapes, examples: Examples) -> Json:
     if endpoint.json_body is not None:
         schema = shapes.taken(GraphQLNonNull(endpoint.json_body[1]))
-        content = dict.fromkeys(sorted(JSON), {"schema": schema, "example": examples.of(schema)})
+        content = {each: {"schema": schema, "example": examples.of(schema)} for each in sorted(JSON)}
     elif endpoint.stream_body is not None:
         content = {each: _streamed(each) for each in sorted(STREAMS[endpoint.stream_body[1]])}
     else:

@@ -96,6 +96,9 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(
         default=5 * GIB, ge=MIB, description="Largest image archive that may be uploaded, in bytes."
     )
+    max_report_bytes: int = Field(
+        default=128 * MIB, ge=MIB, description="Largest report of another tool that may be imported, in bytes."
+    )
     native_fallback: bool = Field(
         default=True,
         description="Whether the native provider answers for requested engines whose tool is not installed. "
@@ -159,6 +162,13 @@ class Settings(BaseSettings):
         default=512 * MIB, ge=128 * MIB, description="Memory of the child process that reads an image, in bytes."
     )
     analysis_timeout_seconds: int = Field(default=600, ge=5, description="Time for reading one image, in seconds.")
+    url: str = Field(
+        default="",
+        description="Server that `harborguard scan` and `upload` ask, like `https://harborguard.example`. "
+        "Default: none; it scans in its own process.",
+    )
+    api_key: SecretStr | None = Field(default=None, description="API key or token `harborguard scan` asks with.")
+    api_key_file: str = Field(default="", description="File that holds it, instead.")
     log_format: LogFormat = Field(default=LogFormat.JSON, description="`json` for machines, `console` for people.")
     log_level: LogLevel = Field(default=LogLevel.INFO, description="Least level that is logged.")
 

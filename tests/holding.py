@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 MODULE = "tests.holding"
-REQUESTS = ("unpack", "examine")
+REQUESTS = ("unpack", "examine", "import")
 
 
 def command(directory: Path) -> tuple[str, ...]:

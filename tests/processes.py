@@ -48,7 +48,7 @@ def children(parent: int) -> list[int]:
     return found
 
 
-Reading = Literal["unpack", "examine"]
+Reading = Literal["unpack", "examine", "import"]
 
 
 async def paused_reader(parent: int, command: Reading) -> int:

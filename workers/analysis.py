@@ -35,7 +35,8 @@ class Unpacked:
 
 
 def answer(request: Mapping[str, Any]) -> object:
-    """What is asked for under "examine" (an Examination), "unpack" (an Unpacked) or "report" (an EngineReport).
+    """What is asked for under "examine" (an Examination), "unpack" (an Unpacked), "report" (an EngineReport) or "import" (an
+    ImportedReport).
 
     Raises ScanFailure.
     """
@@ -49,6 +50,10 @@ def answer(request: Mapping[str, Any]) -> object:
         from workers.engines.reading import read_output  # noqa: PLC0415
 
         return read_output(request["report"])
+    if "import" in request:
+        from workers.imports.reading import read_import  # noqa: PLC0415
+
+        return read_import(request["import"])
     from workers.oci.archives import open_source  # noqa: PLC0415
 
     asked = request["unpack"]
@@ -71,11 +76,15 @@ def main() -> int:
     except ScanFailure as failure:
         data, code = orjson.dumps(Failure(code=failure.code, message=failure.message)), FAILED
     except MemoryError:
-        message = f"Reading {'it' if 'report' in request else 'the image'} takes more memory than is allowed"
+        message = f"Reading {_subject(request)} takes more memory than is allowed"
         data, code = orjson.dumps(Failure(code=FailureCode.LIMIT_EXCEEDED, message=message)), FAILED
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
     return code
+
+
+def _subject(request: Mapping[str, Any]) -> str:
+    return "it" if "report" in request else "the report" if "import" in request else "the image"
 
 
 if __name__ == "__main__":

@@ -19,11 +19,13 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from schema.scans.failures import FailureCode, ScanFailure
+from schema.scans.formats import ReportFormat
 from schema.scans.models import Engine
 from workers.analysis import FAILED, Failure, Unpacked
 from workers.engines.documents import EngineFailure
 from workers.engines.report import EngineReport, ImageFacts
 from workers.examination import Examination, Questions
+from workers.imports.report import ImportedReport
 from workers.oci.layout import Image, read_image
 from workers.oci.limits import ImageLimits
 from workers.sandbox import Fence, SandboxFailure, SandboxLimits, run
@@ -32,6 +34,7 @@ T = TypeVar("T")
 _EXAMINATION = TypeAdapter(Examination)
 _UNPACKED = TypeAdapter(Unpacked)
 _REPORT = TypeAdapter(EngineReport)
+_IMPORTED = TypeAdapter(ImportedReport)
 _FAILURE = TypeAdapter(Failure)
 # -P: no module is looked for in the scratch directory. -S: what `site` would do is in the path we hand over.
 _COMMAND: tuple[str, ...] = (sys.executable, "-P", "-S", "-m", "workers.analysis")
@@ -97,6 +100,19 @@ async def read_report(
         if failure.code is FailureCode.LIMIT_EXCEEDED:
             raise EngineFailure(f"gave a report that cannot be read. {failure.message}") from None
         raise EngineFailure(failure.message) from None
+
+
+async def read_imported(
+    report: Path, stated: ReportFormat | None, *, evidence: Path, sandbox: SandboxLimits
+) -> ImportedReport:
+    """What a report says that was made elsewhere. `evidence` is a new file: the same without what could be a secret.
+
+    Raises ScanFailure: REPORT_INVALID, or LIMIT_EXCEEDED for what takes too long or too much memory to read.
+    """
+    asked = {"report": _absolute(report), "format": stated, "evidence": _absolute(evidence)}
+    return await _ask(
+        {"import": asked}, _IMPORTED, ImageLimits(), sandbox, cwd=evidence.parent, fence=_FENCE, subject="the report"
+    )
 
 
 async def _ask(

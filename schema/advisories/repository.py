@@ -359,6 +359,12 @@ class EcosystemHolding:
     updated_at: datetime
 
 
+async def generations(session: AsyncSession) -> Sequence[tuple[str, int]]:
+    """(feed, generation) of what readers see: another list whenever a feed has been switched."""
+    rows = (await session.execute(select(col(AdvisoryFeed.name), col(AdvisoryFeed.generation)))).all()
+    return [(row.name, row.generation) for row in rows]
+
+
 async def ecosystems(session: AsyncSession) -> Sequence[EcosystemHolding]:
     """What the store holds, by ecosystem."""
     others = func.sum(case((col(AdvisoryEcosystem.feed) == SAMPLE, 0), else_=1))
@@ -448,7 +454,7 @@ async def _vectors_by_cve(connection: AsyncConnection, cves: Collection[str]) ->
     for start in range(0, len(ordered), NAMES_PER_QUERY):
         statement = (
             select(col(Advisory.cve), col(Advisory.cvss_vectors))
-            .join(AdvisoryFeed, _is_visible())
+            .join(AdvisoryFeed, is_visible())
             .where(
                 col(Advisory.cve).in_(ordered[start : start + NAMES_PER_QUERY]),
                 col(Advisory.severity) != Severity.UNKNOWN,  # whoever has a vector has a rating
@@ -460,7 +466,8 @@ async def _vectors_by_cve(connection: AsyncConnection, cves: Collection[str]) ->
     return {cve: tuple(sorted(vectors)) for cve, vectors in found.items() if vectors}
 
 
-def _is_visible() -> ColumnElement[bool]:
+def is_visible() -> ColumnElement[bool]:
+    """Of an advisory joined with its feed: whether it is part of the generation that readers see."""
     return and_(
         col(AdvisoryFeed.name) == col(Advisory.feed),
         col(Advisory.since) <= col(AdvisoryFeed.generation),
@@ -489,7 +496,7 @@ def _candidates_of(ecosystem: str, names: Collection[str]) -> Select[Any]:
             col(Advisory.withdrawn_at),
         )
         .join(Advisory, col(Advisory.number) == col(AdvisoryPackage.advisory))
-        .join(AdvisoryFeed, _is_visible())
+        .join(AdvisoryFeed, is_visible())
         .where(col(AdvisoryPackage.ecosystem) == ecosystem, col(AdvisoryPackage.name).in_(names))
         .order_by(col(Advisory.id), col(Advisory.feed), col(AdvisoryPackage.position))
     )

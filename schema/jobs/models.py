@@ -12,7 +12,8 @@ from schema.kernel.columns import TenantTable, enum_field, id_field, optional_ti
 
 
 class JobKind(StrEnum):
-    SCAN = "scan"
+    SCAN = "scan"  # its subject is the scan
+    REMATCH = "rematch"  # of all tags of an organization; its subject is the state of the advisories
 
 
 class JobState(StrEnum):

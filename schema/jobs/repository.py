@@ -31,6 +31,7 @@ from schema.kernel.ids import IdPrefix, new_id
 from schema.kernel.outbox import JOB_QUEUED, post
 from schema.kernel.parameters import parameter
 from schema.kernel.tenancy import across_tenants, tenant
+from schema.kernel.upsert import insert_missing
 
 _LEASING = 0x6C65617365  # "lease", the key of PostgreSQL's advisory lock
 _LEASING_MS = 5_000  # the longest that a worker may stand still while it has that lock
@@ -73,6 +74,26 @@ async def queue_job(
     )
     await post(session, JOB_QUEUED, {"jobId": job_id}, now=now)
     return job_id
+
+
+async def queue_job_once(
+    session: AsyncSession, organization_id: str, *, kind: JobKind, subject_id: str, priority: int, now: datetime
+) -> bool:
+    """The same for a subject that may have its job already, whatever became of it. Returns whether it is new."""
+    job_id = new_id(IdPrefix.JOB)
+    values = {
+        "id": job_id,
+        "organization_id": organization_id,
+        "kind": kind,
+        "subject_id": subject_id,
+        "state": JobState.QUEUED,
+        "priority": priority,
+        "created_at": now,
+    }
+    is_new = await insert_missing(session, Job, values, unique=("kind", "subject_id")) > 0
+    if is_new:
+        await post(session, JOB_QUEUED, {"jobId": job_id}, now=now)
+    return is_new
 
 
 def _whose_turn(limit: int | None) -> CTE:

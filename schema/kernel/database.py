@@ -76,7 +76,7 @@ class Database:
             self._reader = self._sqlite_engine(writer=False)
             self._writer = self._sqlite_engine(writer=True)
         else:
-            self._reader = self._writer = create_async_engine(
+            self._writer = create_async_engine(
                 self.url,
                 pool_size=READ_CONNECTIONS,
                 max_overflow=READ_CONNECTIONS,
@@ -87,6 +87,8 @@ class Database:
                 connect_args=CONNECT_ARGS_POSTGRESQL,
             )
             event.listen(self._writer.sync_engine, "do_connect", _connect)
+            # Each statement looks anew by default, so a transaction around reads is two round trips for nothing.
+            self._reader = self._writer.execution_options(isolation_level="AUTOCOMMIT")
 
     def _sqlite_engine(self, *, writer: bool) -> AsyncEngine:
         engine = create_async_engine(
@@ -128,7 +130,8 @@ class Database:
 
     @property
     def engines(self) -> tuple[AsyncEngine, ...]:
-        return (self._reader,) if self._reader is self._writer else (self._reader, self._writer)
+        """Each with a pool of its own."""
+        return (self._reader, self._writer) if self.is_sqlite else (self._writer,)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
@@ -143,7 +146,7 @@ class Database:
 
         On SQLite every transaction does; on PostgreSQL by default each statement looks anew.
         """
-        bind = self._reader if self.is_sqlite else self._reader.execution_options(isolation_level="REPEATABLE READ")
+        bind = self._reader if self.is_sqlite else self._writer.execution_options(isolation_level="REPEATABLE READ")
         with _translated():
             async with AsyncSession(bind, expire_on_commit=False, autoflush=False) as session:
                 yield session

@@ -105,6 +105,18 @@ class ImageEfficiency:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceKeys:
+    """What a scan's results depend on beside the image, as hashes: while both are the same, so are the results.
+
+    `evidence` stands for who was asked what, with versions and dates of databases; `advisories` for the native provider's
+    advisory data, None where it judged nothing.
+    """
+
+    evidence: str
+    advisories: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigurationEvidence:
     """What the native provider says of an image's configuration, most severe first. `warnings` tell what it left out."""
 

@@ -5,21 +5,26 @@
 - Findings are one if they are about the same package and share an id or an alias.
 - Of what several say the first voice is kept, the native provider's where it speaks. What it leaves out the next one adds:
   a severity, a score, fixed versions, a title, licences. A package's layer is the lowest any of them saw.
+- Misconfigurations are one if check and file agree, secrets if they are in the same line.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Generic, TypeAlias, TypeVar
 
 from schema.advisories.ecosystems import normalize_name
 from schema.advisories.matching import id_order
 from schema.dependencies.records import PackageRecord, PackageType
+from schema.scans.evidence import MisconfigurationRecord, SecretRecord
 from schema.scans.models import Engine
 from schema.vulnerabilities.records import FindingRecord, Severity
 
 _Identity: TypeAlias = tuple[PackageType, str, str]
+
+
+T = TypeVar("T", MisconfigurationRecord, SecretRecord)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +35,16 @@ class Voice:
     engines: tuple[Engine, ...] = ()
     packages: tuple[PackageRecord, ...] = ()
     findings: tuple[FindingRecord, ...] = ()
+    misconfigurations: tuple[MisconfigurationRecord, ...] = ()
+    secrets: tuple[SecretRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sighted(Generic[T]):
+    """A misconfiguration or a secret, and the providers that reported it."""
+
+    record: T
+    sources: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +67,8 @@ class MergedFinding:
 class Merged:
     packages: tuple[MergedPackage, ...] = ()
     findings: tuple[MergedFinding, ...] = ()
+    misconfigurations: tuple[Sighted[MisconfigurationRecord], ...] = ()
+    secrets: tuple[Sighted[SecretRecord], ...] = ()
 
 
 def merge(voices: Sequence[Voice]) -> Merged:
@@ -64,7 +81,38 @@ def merge(voices: Sequence[Voice]) -> Merged:
     for voice in voices:
         for finding in voice.findings:
             findings.add(finding, voice)
-    return Merged(packages=packages.merged(), findings=findings.merged())
+    return Merged(
+        packages=packages.merged(),
+        findings=findings.merged(),
+        misconfigurations=_united(
+            ((voice.source, voice.misconfigurations) for voice in voices), by=lambda each: (each.check_id, each.path)
+        ),
+        secrets=_united(
+            ((voice.source, voice.secrets) for voice in voices),
+            # Every tool has names of its own for the rules: of one line one secret is told.
+            by=lambda each: (each.path, each.place, each.line if each.line is not None else each.rule),
+        ),
+    )
+
+
+def _united(said: Iterable[tuple[str, Iterable[T]]], *, by: Callable[[T], Hashable]) -> tuple[Sighted[T], ...]:
+    """Of what several say the first voice is kept; what one voice says twice stays twice."""
+    listed: list[tuple[T, list[str]]] = []
+    known: dict[Hashable, list[list[str]]] = {}
+    for source, records in said:
+        heard: dict[Hashable, list[list[str]]] = {}
+        for record in records:
+            others = known.get(by(record))
+            if others:
+                for sources in others:
+                    if source not in sources:
+                        sources.append(source)
+            else:
+                sources = [source]
+                listed.append((record, sources))
+                heard.setdefault(by(record), []).append(sources)
+        known |= heard
+    return tuple(Sighted(record, tuple(sources)) for record, sources in listed)
 
 
 def identity(package: PackageRecord) -> _Identity:

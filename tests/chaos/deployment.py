@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import orjson
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
@@ -33,6 +34,7 @@ from schema.vulnerabilities.models import ScanFinding, Vulnerability
 from tests import holding
 from tests.factories.images import docker_files, write_archive
 from tests.processes import HOLDING, PATIENCE, Reading, is_alive, paused_reader, until
+from tests.workers.imports.samples import sbom
 from tests.workers.workshop import advisories, debian, store_advisories
 
 ROOT = Path(__file__).parents[2]
@@ -188,6 +190,18 @@ class Deployment:
         upload_id, image = uploaded or await self.upload(api)
         response = await api.post(
             "/api/scans", json={"image": image, "scanners": ["trivy", "syft"], "uploadId": upload_id}
+        )
+        assert response.status_code == 202, response.text
+        return str(response.json()["data"]["id"])
+
+    async def import_report(self, api: httpx.AsyncClient) -> str:
+        """A report of the same packages as the image's, which judges none."""
+        purls = (f"pkg:deb/debian/{name}@{version}?distro=debian-12" for name, version in PACKAGES.items())
+        response = await api.post(
+            "/api/scans/import",
+            params={"image": f"acme/app-{secrets.token_hex(4)}:1"},
+            headers={"Content-Type": "application/json"},
+            content=orjson.dumps(sbom(*purls)),
         )
         assert response.status_code == 202, response.text
         return str(response.json()["data"]["id"])

@@ -165,7 +165,7 @@ async def test_an_unexpected_exception_is_retried_and_then_the_scan_fails(
         attempts.append(1)
         raise ZeroDivisionError("secret detail")
 
-    monkeypatch.setattr("workers.scan.match_packages", crash)
+    monkeypatch.setattr("workers.matching.match_packages", crash)
     scan_id = await workshop.queue()
 
     async with workshop.runner() as runner:
@@ -188,7 +188,7 @@ async def test_what_fails_once_succeeds_at_the_next_attempt(
         monkeypatch.undo()
         raise ZeroDivisionError
 
-    monkeypatch.setattr("workers.scan.match_packages", crash)
+    monkeypatch.setattr("workers.matching.match_packages", crash)
     scan_id = await workshop.queue()
 
     async with workshop.runner() as runner:

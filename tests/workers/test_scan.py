@@ -59,7 +59,7 @@ async def test_findings_and_grade(workshop: Workshop) -> None:
     assert trivy.provider is not None
     assert trivy.provider.startswith("native ")
     async with workshop.database.read() as session:
-        output = await engine_output(session, workshop.principal.organization_id, scan.id, Engine.TRIVY)
+        output = await engine_output(session, workshop.principal.organization_id, [scan.id], Engine.TRIVY)
     assert "CVE-2024-1000" in output.content
 
 
@@ -202,7 +202,7 @@ async def test_t50_no_secret_of_an_image_is_stored(workshop: Workshop, tools: di
             stored += [str(row) for row in await session.execute(select(table))]
         for engine, run in ended.items():
             if run.status is EngineRunStatus.COMPLETE:
-                output = await engine_output(session, workshop.principal.organization_id, scan.id, engine)
+                output = await engine_output(session, workshop.principal.organization_id, [scan.id], engine)
                 stored.append(output.content)
     everything = "\n".join(stored)
     assert "ghp_********" in everything
@@ -232,7 +232,7 @@ async def test_real_tools_answer_for_themselves(workshop: Workshop) -> None:
     [vulnerability] = await workshop.rows(Vulnerability)
     assert vulnerability.sources == ["native"], "Trivy did not say so"
     async with workshop.database.read() as session:
-        output = await engine_output(session, workshop.principal.organization_id, scan.id, Engine.SYFT)
+        output = await engine_output(session, workshop.principal.organization_id, [scan.id], Engine.SYFT)
     assert '"name":"syft"' in output.content
     messages = [line.message for line in await workshop.rows(ScanLog)]
     assert "syft 1.18.1 has ended: 2 packages" in messages

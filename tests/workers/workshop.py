@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
+import orjson
 import pytest
 from sqlalchemy import select, update
 from sqlmodel import col
@@ -24,7 +25,7 @@ from schema.jobs.models import Job
 from schema.jobs.repository import Lease, lease_next, stopping
 from schema.kernel.clock import utc_now
 from schema.kernel.columns import Table
-from schema.kernel.context import Limits, Services
+from schema.kernel.context import Limits, RequestContext, Services
 from schema.kernel.database import Database
 from schema.kernel.outbox import OutboxRelay
 from schema.kernel.ports import OutgoingHttp
@@ -32,6 +33,8 @@ from schema.kernel.principal import ActorKind, Principal, Role
 from schema.kernel.secrets import SessionSigner, TokenMint
 from schema.organizations.models import Plan
 from schema.organizations.repository import create_organization
+from schema.scans.formats import ReportFormat
+from schema.scans.importing import ReportHeader, receive_report
 from schema.scans.models import Engine, Scan
 from schema.scans.repository import load_scan
 from schema.scans.trigger import ScanRequest, cancel_scan, queue_scan
@@ -187,12 +190,37 @@ class Workshop:
         engines: tuple[Engine, ...] = (Engine.TRIVY, Engine.SYFT),
         name: str = IMAGE,
         platform: str | None = None,
+        force: bool = False,
     ) -> str:
         """A scan of a layout or an archive, by default of the small Debian image."""
         path = source or self.layout()
-        request = ScanRequest(image=name, scanners=engines, path=str(path), platform=platform)
+        request = ScanRequest(image=name, scanners=engines, path=str(path), platform=platform, force=force)
         async with self.database.write() as session:
             return await queue_scan(session, request, self.principal, now=utc_now())
+
+    async def import_(
+        self,
+        document: object,
+        *,
+        name: str = IMAGE,
+        stated: ReportFormat | None = None,
+        digest: str | None = None,
+        platform: str | None = None,
+    ) -> Scan:
+        """A scan of a report, JSON or bytes, as it has ended."""
+        content = document if isinstance(document, bytes) else orjson.dumps(document)
+
+        async def chunks() -> AsyncIterator[bytes]:
+            for start in range(0, len(content), 10_000):
+                yield content[start : start + 10_000]
+
+        context = RequestContext(
+            services=self.services, principal_or_none=self.principal, request_id="req", client_ip="192.0.2.9"
+        )
+        header = ReportHeader(image=name, format=stated, digest=digest, platform=platform)
+        scan_id = await receive_report(context, header, chunks())
+        await self.work()
+        return await self.scan(scan_id)
 
     async def lease(self, owner: str = "worker-test", *, seconds: float = 600) -> Lease:
         async with self.database.write() as session:

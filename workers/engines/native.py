@@ -7,14 +7,16 @@ says so. Where it cannot judge it says that, too: no advisory data is a skipped 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Self
 
 import orjson
 
+from schema.advisories.matching import UNKNOWN_DISTRIBUTION
 from schema.dependencies.records import Inventory
 from schema.scans.evidence import ConfigurationEvidence, ImageEfficiency
 from schema.scans.ingest import EngineResult
@@ -51,10 +53,40 @@ class NativeRun:
     configuration: ConfigurationEvidence | None = None  # None: not asked
     efficiency: ImageEfficiency | None = None
 
+    @classmethod
+    def of(
+        cls,
+        inventory: Inventory,
+        *,
+        started_at: datetime,
+        inventory_ms: int = 0,
+        configuration: ConfigurationEvidence | None = None,
+        efficiency: ImageEfficiency | None = None,
+    ) -> Self:
+        """A run that has read, and not matched yet."""
+        # What a distribution's package brought is judged as that package, so it asks for no data of its own.
+        judged = (package for package in inventory.packages if package.owner is None)
+        return cls(
+            inventory=inventory,
+            findings=(),
+            packages_by_ecosystem=Counter(package.ecosystem or UNKNOWN_DISTRIBUTION for package in judged),
+            store={},
+            started_at=started_at,
+            inventory_ms=inventory_ms,
+            matching_ms=0,
+            configuration=configuration,
+            efficiency=efficiency,
+        )
+
     @property
     def judged(self) -> bool:
         """Whether it could judge anything: no advisory data is no judgement."""
         return bool(self.store) or not self.packages_by_ecosystem
+
+    @property
+    def uncovered(self) -> Mapping[str, int]:
+        """Packages that nothing can be said of, by ecosystem."""
+        return {name: count for name, count in self.packages_by_ecosystem.items() if name not in self.store}
 
     @property
     def warnings(self) -> tuple[str, ...]:

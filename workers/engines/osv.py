@@ -73,12 +73,8 @@ def _findings(document: Object, packages: Packages) -> Iterator[FindingRecord]:
 
 def _package(stated: Object, place: str, layers: Sequence[str], packages: Packages) -> PackageRecord | None:
     ecosystem, name, version = (text(stated.get(key)) for key in ("ecosystem", "name", "version"))
-    base = ecosystem_base(ecosystem)
-    if base in _LANGUAGES:
-        kind = _LANGUAGES[base]
-    elif is_distribution(ecosystem):
-        kind = PackageType.DEB if base in DPKG else PackageType.APK if base in APK else PackageType.RPM
-    else:
+    kind = kind_of(ecosystem)
+    if kind is None:
         return None
     index = whole(mapping(stated.get("image_origin_details")).get("index"))
     return packages.record(
@@ -88,6 +84,14 @@ def _package(stated: Object, place: str, layers: Sequence[str], packages: Packag
         at=(place, layers[index] if index < len(layers) else ""),
         source=(name, version),
     )
+
+
+def kind_of(ecosystem: str) -> PackageType | None:
+    """None for an ecosystem that is not ours."""
+    base = ecosystem_base(ecosystem)
+    if is_distribution(ecosystem):
+        return PackageType.DEB if base in DPKG else PackageType.APK if base in APK else PackageType.RPM
+    return _LANGUAGES.get(base)
 
 
 def _of_package(entry: Object, package: PackageRecord) -> Iterator[FindingRecord]:

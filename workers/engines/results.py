@@ -27,6 +27,12 @@ class Conclusion:
     voices: tuple[Voice, ...]
     judged: bool
     judged_by_tool: bool
+    ungraded: str | None = None  # why nobody may grade this, whatever else there is
+
+    @property
+    def answered(self) -> frozenset[str]:
+        """The sources that looked for vulnerabilities, with data to judge by."""
+        return frozenset(voice.source for voice in self.voices if voice.engines)
 
 
 def stand_ins(tools: Mapping[Engine, Tool], *, fallback: bool) -> tuple[Engine, ...]:
@@ -62,10 +68,20 @@ def _is_unlisted(answers: Mapping[Engine, EngineAnswer]) -> bool:
 
 
 def _native_voice(answered: Sequence[Engine], native: NativeRun | None, *, unlisted: bool) -> Iterable[Voice]:
+    if native is None:
+        return
     judged = tuple(engine for engine in answered if engine in VULNERABILITY_ENGINES)
-    listed = any(engine in PACKAGE_ENGINES for engine in answered)
-    if native is not None and (judged or listed or unlisted):
-        yield Voice(source=SOURCE, engines=judged, packages=native.inventory.packages, findings=native.findings)
+    listed = unlisted or judged or any(engine in PACKAGE_ENGINES for engine in answered)
+    configuration = native.configuration
+    if listed or configuration is not None:
+        yield Voice(
+            source=SOURCE,
+            engines=judged if native.judged else (),
+            packages=native.inventory.packages if listed else (),
+            findings=native.findings if judged else (),
+            misconfigurations=configuration.misconfigurations if configuration else (),
+            secrets=configuration.secrets if configuration else (),
+        )
 
 
 def _voices(requested: Iterable[Engine], answers: Mapping[Engine, EngineAnswer]) -> Iterable[Voice]:
@@ -77,6 +93,8 @@ def _voices(requested: Iterable[Engine], answers: Mapping[Engine, EngineAnswer])
                 engines=() if report.findings is None else (engine,),
                 packages=report.packages or (),
                 findings=report.findings or (),
+                misconfigurations=report.misconfigurations,
+                secrets=report.secrets,
             )
 
 
@@ -103,14 +121,14 @@ def _result(tool: Tool, answer: EngineAnswer | None, native: NativeRun | None) -
         package_count=len(report.packages or ()),
         message=None if answer.output is not None else "What it printed is larger than what is kept",
     )
-    return _with_native_judgement(run, tool, native) if tool.is_blind else run
+    return with_native_judgement(run, f"{tool.name} {NO_DATABASE}", native) if tool.is_blind else run
 
 
-def _with_native_judgement(run: EngineResult, tool: Tool, native: NativeRun | None) -> EngineResult:
-    absence = f"{tool.name} {NO_DATABASE}"
+def with_native_judgement(run: EngineResult, absence: str, native: NativeRun | None) -> EngineResult:
+    """The run of a tool that judged nothing, which `absence` says, with what the native provider judged instead."""
     if native is None:
         return replace(run, finding_count=0, message=f"{absence}, so it judged no vulnerabilities")
-    judgement = stand_in(tool.engine, absence, native)
+    judgement = stand_in(run.engine, absence, native)
     return replace(
         run,
         message=judgement.message,

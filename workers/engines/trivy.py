@@ -163,7 +163,7 @@ def _packages(results: object, packages: Packages, listed: dict[str, PackageReco
     """Notes each by Trivy's id of it, under which findings name it."""
     for result in objects(results):
         for package in objects(result.get("Packages")):
-            kind = _kind(result, package)
+            kind = kind_of(result, package)
             record = None if kind is None else _package(kind, package, result, packages)
             if record is not None:
                 listed[_uid(package, result)] = record
@@ -177,7 +177,8 @@ def _uid(package: Object, result: Object) -> str:
     return f"{text(result.get('Target'))} {own}"
 
 
-def _kind(result: Object, package: Object) -> PackageType | None:
+def kind_of(result: Object, package: Object) -> PackageType | None:
+    """None for a kind of package that is not ours."""
     stated = text(result.get("Type"))
     if text(result.get("Class")) == _OS_CLASS:
         analyzer = _ANALYZERS.get(text(package.get("AnalyzedBy")))
@@ -213,7 +214,7 @@ def _part(package: Object, name: str) -> str:
 def _findings(results: object, packages: Packages, listed: Mapping[str, PackageRecord]) -> Iterator[FindingRecord]:
     for result in objects(results):
         for stated in objects(result.get("Vulnerabilities")):
-            kind = _kind(result, stated)
+            kind = kind_of(result, stated)
             package = listed.get(_uid(stated, result))
             if package is None and kind is not None:
                 package = packages.record(

@@ -54,7 +54,7 @@ def read_operating_system(files: Mapping[str, ImageFile], notes: Notes) -> Opera
             if _ID.fullmatch(distribution):
                 name = fields.get("PRETTY_NAME") or fields.get("NAME") or distribution
                 version = fields.get("VERSION_ID") or fields.get("VERSION_CODENAME", "")
-                return _system(distribution, version, name, long_version=fields.get("VERSION", ""))
+                return operating_system(distribution, version, name, long_version=fields.get("VERSION", ""))
             notes.add(path, "does not say which distribution this is")
     for path, distribution, name in (
         (_DEBIAN_VERSION, "debian", "Debian GNU/Linux"),
@@ -62,7 +62,7 @@ def read_operating_system(files: Mapping[str, ImageFile], notes: Notes) -> Opera
     ):
         if path in files:
             version = _text(files[path]).strip().removesuffix("/sid")  # "12.4", "trixie/sid"
-            return _system(distribution, version, f"{name} {version}")
+            return operating_system(distribution, version, f"{name} {version}")
     return None
 
 
@@ -81,7 +81,8 @@ def _fields(text: str) -> dict[str, str]:
     return fields
 
 
-def _system(distribution: str, version: str, name: str, *, long_version: str = "") -> OperatingSystem:
+def operating_system(distribution: str, version: str, name: str, *, long_version: str = "") -> OperatingSystem:
+    """By its ID, VERSION_ID, PRETTY_NAME and VERSION."""
     version = version if _VERSION.fullmatch(version) else ""
     return OperatingSystem(
         id=distribution,

@@ -15,6 +15,7 @@ import filecmp
 import hashlib
 import io
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,7 +24,7 @@ import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from tests.factories.images import File, Image, Layer, Opaque, Whiteout, image, layer, tar
 
@@ -37,6 +38,7 @@ PROGRAMS = ("dive", "uv")  # Go; Rust with `cargo auditable`
 
 _ROCKY = 'NAME="Rocky Linux"\nID="rocky"\nID_LIKE="rhel centos fedora"\nVERSION_ID="9.3"\nPRETTY_NAME="Rocky Linux 9.3"\n'
 _ALPINE = 'NAME="Alpine Linux"\nID=alpine\nVERSION_ID=3.19.1\nPRETTY_NAME="Alpine Linux v3.19"\n'
+_APK_VERSION = re.compile(r"\d+(?:\.\d+)*")
 _SITE = "usr/local/lib/python3.11/dist-packages"
 
 
@@ -94,10 +96,14 @@ class Distributions:
         """Some packages of a Debian without a package manager: a status file for each."""
         chosen = [deb for deb in debs(self.root) if deb.name.startswith(("base-files", "lib", "python3", "zlib1g"))]
         paths = {path for deb in chosen for path in deb.files}
-        status = {f"var/lib/dpkg/status.d/{deb.name}": _without_status(deb.stanza) for deb in chosen}
-        status |= {f"var/lib/dpkg/status.d/{deb.name}.md5sums": deb.sums.encode() for deb in chosen if deb.sums}
-        ends = layer(tar(status), created_by="bazel build ...")
-        return image(layer(tar_of(self.root, paths), created_by="bazel build ..."), ends, *self.applications)
+        directory = self.scratch / "status"
+        directory.mkdir()
+        for deb in chosen:
+            (directory / deb.name).write_bytes(_without_status(deb.stanza))
+            if deb.sums is not None:
+                (directory / f"{deb.name}.md5sums").write_text(deb.sums)
+        status = layer(tar_of(directory, below="var/lib/dpkg/status.d"), created_by="bazel build ...")
+        return image(layer(tar_of(self.root, paths), created_by="bazel build ..."), status, *self.applications)
 
     def multi_stage(self) -> Image:
         """What later layers delete and replace: packages removed by dpkg, a directory made anew, files with new content."""
@@ -140,14 +146,14 @@ def bootstrap(root: Path, packages: Iterable[str]) -> Path:
     if os.geteuid() != 0 or shutil.which("mmdebstrap") is None:
         raise UnavailableError("mmdebstrap is not installed, or we are not root, as it needs")
     command = ["mmdebstrap", "--mode=root", "--variant=essential", "--quiet", f"--include={','.join(packages)}", SUITE, root]
-    _run([*command])
+    _fetch(command)
     return root
 
 
 def install_wheels(target: Path, requirements: Iterable[str]) -> Path:
     """By pip, without running anything they bring."""
     options = ["--quiet", "--disable-pip-version-check", "--no-compile", "--only-binary=:all:", "--target", str(target)]
-    _run([sys.executable, "-m", "pip", "install", *options, *requirements])
+    _fetch([sys.executable, "-m", "pip", "install", *options, *requirements])
     return target
 
 
@@ -158,7 +164,7 @@ def install_modules(target: Path, modules: Iterable[str]) -> Path:
     target.mkdir()
     (target / "package.json").write_text('{"name": "shop", "private": true}')
     options = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"]
-    _run(["npm", "install", "--prefix", target, *options, *modules])
+    _fetch(["npm", "install", "--prefix", target, *options, *modules])
     return target
 
 
@@ -226,12 +232,19 @@ def _real(root: Path, path: str) -> str | None:
 
 
 def tar_of(root: Path, paths: Iterable[str] | None = None, *, below: str = "") -> bytes:
-    """A tree as a layer, or of these paths in it; owners and times are left out, so that equal trees give equal layers."""
+    """A tree as a layer, or these paths in it; every directory has an entry. Owners and times are left out, so that equal
+    trees give equal layers.
+    """
+    chosen = set(_paths(root) if paths is None else paths)
+    chosen |= {str(parent) for path in chosen for parent in PurePosixPath(path).parents if str(parent) != "."}
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for path in sorted(_paths(root) if paths is None else paths):
-            name = f"{below}/{path}" if below else path
-            archive.add(root / path, name, recursive=False, filter=_bare)
+        for parent in reversed([below, *map(str, PurePosixPath(below).parents)][:-1] if below else []):
+            directory = tarfile.TarInfo(parent)
+            directory.type, directory.mode = tarfile.DIRTYPE, 0o755
+            archive.addfile(directory)
+        for path in sorted(chosen):
+            archive.add(root / path, f"{below}/{path}" if below else path, recursive=False, filter=_bare)
     return buffer.getvalue()
 
 
@@ -281,7 +294,8 @@ def _rpm_version(version: str) -> tuple[str, str, str]:
 
 def _apk_stanza(root: Path, deb: Deb) -> str:
     """As apk-tools 2 writes it: fields, then directories, files in them, and the files' SHA-1."""
-    version = f"{_rpm_version(deb.version)[1].replace('~', '_').split('+')[0]}-r0"
+    number = _APK_VERSION.match(deb.version.rpartition(":")[2])
+    version = f"{number[0] if number else 0}-r0"
     lines = [f"P:{deb.name}", f"V:{version}", "A:x86_64", "L:MIT", f"o:{deb.name}"]
     directory = None
     for path in sorted(deb.files, key=lambda path: path.rpartition("/")[::2]):
@@ -297,10 +311,15 @@ def _apk_stanza(root: Path, deb: Deb) -> str:
 
 
 def _run(command: Sequence[str | Path]) -> None:
-    """UnavailableError with what it said, where it fails: most of all for want of a network."""
+    subprocess.run(command, capture_output=True, check=True, timeout=_SECONDS)
+
+
+def _fetch(command: Sequence[str | Path]) -> None:
+    """Runs what downloads. UnavailableError with what it said, where it fails."""
     try:
-        run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_SECONDS)
+        _run(command)
     except subprocess.TimeoutExpired:
         raise UnavailableError(f"{command[0]} took more than {_SECONDS} seconds") from None
-    if run.returncode:
-        raise UnavailableError(f"{command[0]} failed: {run.stderr.strip()[-500:]}")
+    except subprocess.CalledProcessError as failed:
+        said = failed.stderr.decode(errors="replace").strip()[-500:]
+        raise UnavailableError(f"{Path(command[0]).name} fetched nothing: {said}") from None

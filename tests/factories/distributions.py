@@ -36,7 +36,9 @@ WHEELS = ("Django==4.2.11", "typing_extensions==4.11.0", "ruamel.yaml==0.18.6", 
 MODULES = ("express@4.19.2", "@babel/core@7.24.5")
 PROGRAMS = ("dive", "uv")  # Go; Rust with `cargo auditable`
 
-_ROCKY = 'NAME="Rocky Linux"\nID="rocky"\nID_LIKE="rhel centos fedora"\nVERSION_ID="9.3"\nPRETTY_NAME="Rocky Linux 9.3"\n'
+_ROCKY = (
+    'NAME="Rocky Linux"\nID="rocky"\nID_LIKE="rhel centos fedora"\nVERSION_ID="9.3"\nPRETTY_NAME="Rocky Linux 9.3"\n'
+)
 _ALPINE = 'NAME="Alpine Linux"\nID=alpine\nVERSION_ID=3.19.1\nPRETTY_NAME="Alpine Linux v3.19"\n'
 _APK_VERSION = re.compile(r"\d+(?:\.\d+)*")
 _SITE = "usr/local/lib/python3.11/dist-packages"
@@ -113,7 +115,9 @@ class Distributions:
         (after / _NODE_MODULE).write_text('{"name": "lru-cache", "version": "10.2.0"}\n')
         changed = layer(difference(self.root, after), created_by=f"RUN apt-get purge {' '.join(_REMOVED)}")
         shutil.rmtree(after)
-        anew = layer({f"{_SITE}": Opaque(), f"{_SITE}/attr.egg-info": b"Metadata-Version: 1.0\nName: attr\nVersion: 0.3.2\n"})
+        anew = layer(
+            {f"{_SITE}": Opaque(), f"{_SITE}/attr.egg-info": b"Metadata-Version: 1.0\nName: attr\nVersion: 0.3.2\n"}
+        )
         gone = layer({"srv/node_modules/express": Whiteout(), "usr/local/bin/uv": Whiteout()}, created_by="RUN rm")
         return image(self.base, *self.applications, changed, anew, gone)
 
@@ -145,7 +149,15 @@ def bootstrap(root: Path, packages: Iterable[str]) -> Path:
     """A Debian of essential packages and these, as mmdebstrap installs it; no index of packages is left in it."""
     if os.geteuid() != 0 or shutil.which("mmdebstrap") is None:
         raise UnavailableError("mmdebstrap is not installed, or we are not root, as it needs")
-    command = ["mmdebstrap", "--mode=root", "--variant=essential", "--quiet", f"--include={','.join(packages)}", SUITE, root]
+    command = [
+        "mmdebstrap",
+        "--mode=root",
+        "--variant=essential",
+        "--quiet",
+        f"--include={','.join(packages)}",
+        SUITE,
+        root,
+    ]
     _fetch(command)
     return root
 
@@ -174,7 +186,9 @@ def build_rpms(top: Path, root: Path, installed: Iterable[Deb]) -> list[Path]:
         raise UnavailableError("rpm is not installed")
     (top / "SPECS").mkdir(parents=True)
     for deb in installed:
-        files = [path for path in deb.files if not path.startswith(("var/lib/dpkg/", "etc/os-release", "usr/lib/os-release"))]
+        files = [
+            path for path in deb.files if not path.startswith(("var/lib/dpkg/", "etc/os-release", "usr/lib/os-release"))
+        ]
         listing = top / f"{deb.name}.files"
         listing.write_text("".join(f'"/{path}"\n' for path in files))
         (top / f"{deb.name}.paths").write_text("".join(f"{path}\n" for path in files))
@@ -185,7 +199,13 @@ def build_rpms(top: Path, root: Path, installed: Iterable[Deb]) -> list[Path]:
             "AutoReqProv: no\n%description\nx\n%install\nmkdir -p %{buildroot}\n"
             f"tar -C {root} -c -T {top}/{deb.name}.paths | tar -C %{{buildroot}} -x\n%files -f {listing}\n"
         )
-    defines = {"_topdir": top, "_binary_payload": "w0.ufdio", "_build_id_links": "none", "debug_package": "%{nil}", "__os_install_post": "%{nil}"}
+    defines = {
+        "_topdir": top,
+        "_binary_payload": "w0.ufdio",
+        "_build_id_links": "none",
+        "debug_package": "%{nil}",
+        "__os_install_post": "%{nil}",
+    }
     options = [part for name, value in defines.items() for part in ("--define", f"{name} {value}")]
     _run(["rpmbuild", "-bb", "--quiet", *options, *sorted((top / "SPECS").iterdir())])
     return sorted(top.glob("RPMS/*/*.rpm"))

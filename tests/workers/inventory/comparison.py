@@ -76,7 +76,9 @@ def ask_syft(layout: Path, scratch: Path, ours: Inventory) -> Listing:
 
 
 def ask_trivy(layout: Path, scratch: Path, ours: Inventory) -> Listing:
-    document = _ask([REAL_TOOLS[Engine.TRIVY], *TRIVY, "--cache-dir", str(scratch / "cache"), "--input", str(layout)], scratch)
+    document = _ask(
+        [REAL_TOOLS[Engine.TRIVY], *TRIVY, "--cache-dir", str(scratch / "cache"), "--input", str(layout)], scratch
+    )
     return Listing(packages=trivy.ADAPTER.read(document, _facts(ours)).packages or ())
 
 

@@ -149,7 +149,7 @@ def bootstrap(root: Path, packages: Iterable[str]) -> Path:
     """A Debian of essential packages and these, as mmdebstrap installs it; no index of packages is left in it."""
     if os.geteuid() != 0 or shutil.which("mmdebstrap") is None:
         raise UnavailableError("mmdebstrap is not installed, or we are not root, as it needs")
-    command = [
+    command: list[str | Path] = [
         "mmdebstrap",
         "--mode=root",
         "--variant=essential",

@@ -2,44 +2,43 @@
 
 from __future__ import annotations
 
-import asyncio
-import itertools
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from app.demo import SAMPLE_ADVISORIES
 from app.outgoing import OutgoingClient
 from app.queue import Redis
-from app.runtime import open_services, outgoing_policy
+from app.runtime import feed_schedule, open_services, outgoing_policy
 from app.settings import Settings
-from schema.advisories.feeds import read_documents
-from schema.advisories.importing import ImportSummary
-from schema.advisories.importing import import_advisories as store_advisories
-from schema.advisories.osv import parse_osv
+from schema.advisories.catalog import LOCAL, SAMPLE, find_feed, read_mirrors
+from schema.advisories.importing import Content, ImportSummary, fill_feed, filling
+from schema.advisories.reading import Outcome, read_records, stream_records
 from schema.advisories.records import AdvisoryRecord
-from schema.advisories.repository import RECORDS_PER_BATCH, SAMPLE_SOURCE, ecosystems, imports
+from schema.advisories.repository import ecosystems, feeds, imports
 from schema.audit.repository import record
 from schema.build import build_schema
 from schema.execution.runner import load_operation, run_operation
 from schema.kernel.clock import iso_utc
 from schema.kernel.context import RequestContext, Services
-from schema.kernel.errors import bad_request, conflict
+from schema.kernel.errors import HarborGuardError, bad_request, conflict
 from schema.kernel.ports import OutgoingError
 from schema.kernel.principal import ActorKind, Principal, Role
 from schema.organizations.repository import sole_organization
 from schema.organizations.setup import ensure_setup_token
 from schema.registries.models import RegistryProvider
 from schema.registries.repository import add_registry as store_registry
+from workers.feeds.update import FeedSource, update_feed
 
 MAX_FEED_BYTES = 8 * 1024**3
 FEED_SECONDS = 3600.0
@@ -160,8 +159,15 @@ async def add_registry(
     return registry_id
 
 
-async def import_advisories(settings: Settings, source: str, *, console: Console) -> ImportSummary:
-    """From a file, a directory, a zip dump or the https URL of one. Rejected records are named on the console."""
+async def import_advisories(
+    settings: Settings, source: str, *, console: Console, feed_name: str | None = None, accept_shrink: bool = False
+) -> ImportSummary:
+    """From a file, a directory, a zip dump or the URL of one. Rejected records are named on the console.
+
+    With the name of a feed the source is all of that feed, in its form, and replaces what is stored of it; without one
+    it is OSV records, which are added.
+    """
+    feed = find_feed(feed_name) if feed_name else None
     async with services_of(settings) as services:
         with tempfile.TemporaryDirectory(prefix="harborguard-") as scratch, _progress(console) as progress:
             if source.startswith(("https://", "http://")):
@@ -172,16 +178,23 @@ async def import_advisories(settings: Settings, source: str, *, console: Console
                     message = f"{source} does not exist"
                     raise bad_request(message)
             task = progress.add_task("Importing advisories", total=None)
-            records = _read_records(path, progress, task)
-            label = _label(source, path)
-            return await store_advisories(services.database, label, records, clock=services.clock)
+            # Of a feed without dates: when its publisher, or whoever carried it here, wrote the file.
+            as_of = min(services.clock(), datetime.fromtimestamp(path.stat().st_mtime, UTC))
+            content = Content(
+                source=source.partition("?")[0] if "://" in source else path.name,  # a query may hold a credential
+                complete=feed is not None,
+                accept_shrink=accept_shrink,
+                as_of=as_of if feed is not None and feed.undated else None,
+            )
+            records = stream_records(read_records(feed, [path], as_of=as_of), on_read=_reporting(progress, task))
+            name = feed.name if feed else _unnamed(path)
+            async with filling(services.database, name, clock=services.clock) as held:
+                return await fill_feed(services.database, held, content, records, clock=services.clock)
 
 
-def _label(source: str, path: Path) -> str:
-    """What an import is remembered as: never a URL's query, which may hold a credential."""
-    if path.resolve() == SAMPLE_ADVISORIES.resolve():
-        return SAMPLE_SOURCE
-    return source.partition("?")[0] if "://" in source else path.name
+def _unnamed(path: Path) -> str:
+    """The feed of records that are of none; the demonstration's sample is kept apart, because it must not look like data."""
+    return SAMPLE if path.resolve() == SAMPLE_ADVISORIES.resolve() else LOCAL
 
 
 def _progress(console: Console) -> Progress:
@@ -189,21 +202,53 @@ def _progress(console: Console) -> Progress:
     return Progress(*columns, console=console, transient=True)
 
 
-async def _read_records(path: Path, progress: Progress, task: TaskID) -> AsyncIterator[AdvisoryRecord | None]:
-    """Reads and parses in a thread, batch by batch, so that storing and the bar go on meanwhile."""
-    documents = read_documents(path)
+def _reporting(progress: Progress, task: TaskID) -> Callable[[str, Outcome], None]:
+    """Moves the bar, and names what was rejected."""
 
-    def next_batch() -> list[tuple[str, object]]:
-        return list(itertools.islice(documents, RECORDS_PER_BATCH))
+    def report(name: str, outcome: Outcome) -> None:
+        progress.advance(task)
+        if not isinstance(outcome, AdvisoryRecord):
+            progress.console.print(f"[yellow]rejected[/] {escape(name)}: {escape(str(outcome))}", highlight=False)
 
-    while batch := await asyncio.to_thread(next_batch):
-        for name, document in batch:
-            progress.advance(task)
-            try:
-                yield parse_osv(document)
-            except ValueError as error:
-                progress.console.print(f"[yellow]rejected[/] {name}: {error}", highlight=False)
-                yield None
+    return report
+
+
+async def update_advisories(
+    settings: Settings, names: Sequence[str], *, console: Console, out: Console, accept_shrink: bool = False
+) -> bool:
+    """Brings named feeds up to date, or those of the settings; False when one of them could not be."""
+    wanted = [find_feed(name, read_mirrors(settings.advisory_mirrors)) for name in names or settings.advisory_feeds]
+    if not wanted:
+        raise bad_request("Name a feed, such as osv:PyPI or debian, or set HARBORGUARD_ADVISORY_FEEDS")
+    succeeded = True
+    async with services_of(settings) as services, OutgoingClient(outgoing_policy(settings)) as http:
+        for feed in {feed.name: feed for feed in wanted}.values():
+            with _progress(console) as progress:
+                task = progress.add_task(f"Updating {feed.name}", total=None)
+                source = FeedSource(
+                    database=services.database,
+                    http=http,
+                    directory=feed_schedule(settings).directory,
+                    clock=services.clock,
+                    on_read=_reporting(progress, task),
+                )
+                try:
+                    summary = await update_feed(feed, source, accept_shrink=accept_shrink)
+                except HarborGuardError as error:
+                    console.print(f"[red]{escape(error.message)}[/]", highlight=False)
+                    succeeded = False
+                    continue
+            out.print(f"{feed.name}: {_outcome(summary)}", highlight=False)
+    return succeeded
+
+
+def _outcome(summary: ImportSummary | None) -> str:
+    if summary is None:
+        return "is up to date"
+    return (
+        f"{summary.records} advisories, {summary.changed} new or changed, {summary.removed} removed, "
+        f"{summary.rejected} rejected"
+    )
 
 
 async def _download(url: str, directory: Path, settings: Settings, progress: Progress) -> Path:
@@ -232,9 +277,10 @@ async def _download(url: str, directory: Path, settings: Settings, progress: Pro
 async def print_advisory_status(settings: Settings, out: Console) -> None:
     async with services_of(settings) as services, services.database.read() as session:
         held = await ecosystems(session)
+        known = await feeds(session)
         runs = await imports(session, limit=5)
-    if not held:
-        out.print("No advisory data. Import some: harborguard advisories import FILE|DIRECTORY|ZIP|URL")
+    if not known:
+        out.print("No advisory data. Get some: harborguard advisories update FEED…, or advisories import FILE")
         return
     table = Table("Ecosystem", "Advisories", "Newest change", "Imported", title="Advisory data")
     for row in held:
@@ -245,8 +291,19 @@ async def print_advisory_status(settings: Settings, out: Console) -> None:
             f"{row.updated_at:%Y-%m-%d %H:%M}",
         )
     out.print(table)
-    table = Table("Source", "Records", "Rejected", "Finished", title="Latest imports")
-    for run in runs:
-        finished = f"{run.finished_at:%Y-%m-%d %H:%M}" if run.finished_at else "cut off; import it again"
-        table.add_row(run.source, f"{run.records:,}", f"{run.rejected:,}", finished)
+    table = Table("Feed", "Advisories", "Data of", "Checked", "Last error", title="Feeds")
+    for feed in known:
+        failed = f"{feed.failed_at:%Y-%m-%d %H:%M} {escape(feed.error)}" if feed.failed_at and feed.error else ""
+        table.add_row(
+            feed.name, f"{feed.records:,}", _day(feed.database_date, "%Y-%m-%d"), _day(feed.checked_at), failed
+        )
     out.print(table)
+    table = Table("Source", "Feed", "Records", "Rejected", "Finished", title="Latest imports")
+    for run in runs:
+        finished = "refused" if run.error else _day(run.finished_at) or "cut off or still running; import it again"
+        table.add_row(escape(run.source), run.feed, f"{run.records:,}", f"{run.rejected:,}", finished)
+    out.print(table)
+
+
+def _day(moment: datetime | None, form: str = "%Y-%m-%d %H:%M") -> str:
+    return f"{moment:{form}}" if moment else ""

@@ -49,4 +49,4 @@ class DirectoryBlobStore:
 
 def _check(size: int, most: int) -> None:
     if size > most:
-        raise HarborGuardError(ErrorCode.PAYLOAD_TOO_LARGE, f"The archive is larger than {most} bytes")
+        raise HarborGuardError(ErrorCode.PAYLOAD_TOO_LARGE, f"The body is larger than {most} bytes")

@@ -39,19 +39,24 @@ def _newest() -> str:
     return max(path.name for path in (_MIGRATIONS / "versions").glob("[0-9]*.py")).partition("_")[0]
 
 
-def _is_current(connection: Connection) -> bool:
+def _stored(connection: Connection) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
-        return False
-    stored = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
-    return stored == [_newest()]
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+
+
+async def revisions(database: Database) -> tuple[str | None, str]:
+    """(that of the database, that of this version); None for a database that was never migrated. Changes nothing."""
+    async with database.read() as session:
+        return await (await session.connection()).run_sync(_stored), _newest()
 
 
 async def upgrade(database: Database, revision: str = "head") -> None:
     """Applies what is missing, in one transaction: a failed migration leaves the database as it was."""
     if revision == "head":
-        async with database.reader.connect() as connection:
-            if await connection.run_sync(_is_current):
-                return
+        found, needed = await revisions(database)
+        if found == needed:
+            return
 
     def migrate(connection: Connection) -> None:
         from alembic import command  # noqa: PLC0415 -- see `_config`

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets
 import socket
@@ -15,11 +16,16 @@ from app.outgoing import OutgoingClient, OutgoingPolicy
 from app.queue import FUNCTION, QUEUE_NAME, ArqQueue, Redis, RedisSignals
 from app.rate_limits import WindowLimiter
 from app.settings import Settings
+from schema.advisories.catalog import read_mirrors
 from schema.kernel.clock import utc_now
 from schema.kernel.context import Limits, Services
 from schema.kernel.database import Database
 from schema.kernel.outbox import OutboxRelay
 from schema.kernel.secrets import SessionSigner, TokenMint
+from schema.scans.models import Engine
+from workers.engines.running import EngineLimits
+from workers.engines.tools import Toolbox, default_databases
+from workers.feeds.update import FeedSchedule
 from workers.oci.limits import ImageLimits
 from workers.runtime import WorkerLimits, WorkerRuntime
 from workers.sandbox import SandboxLimits
@@ -49,6 +55,7 @@ async def open_services(settings: Settings, connections: Redis) -> AsyncIterator
             clock=utc_now,
             limits=Limits(
                 max_upload_bytes=settings.max_upload_bytes,
+                max_report_bytes=settings.max_report_bytes,
                 session_idle_seconds=settings.session_idle_minutes * 60,
                 session_absolute_seconds=settings.session_absolute_hours * 3600,
             ),
@@ -80,7 +87,27 @@ async def worker_runtime(settings: Settings, services: Services) -> AsyncIterato
             work_dir=settings.scratch,
             owner=f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(4)}",
             native_fallback=settings.native_fallback,
+            toolbox=toolbox(settings),
+            feeds=feed_schedule(settings),
         )
+
+
+def toolbox(settings: Settings) -> Toolbox:
+    """The tools behind the engines. None of them may read what is in our directories."""
+    return Toolbox(
+        places={engine: getattr(settings, f"engine_{engine}") for engine in Engine},
+        databases=(settings.engine_databases or default_databases()).absolute(),
+        hidden=(settings.data_dir.absolute(), settings.scratch),
+    )
+
+
+def feed_schedule(settings: Settings) -> FeedSchedule:
+    return FeedSchedule(
+        names=settings.advisory_feeds,
+        every_seconds=settings.advisory_refresh_hours * 3600,
+        mirrors=read_mirrors(settings.advisory_mirrors),
+        directory=settings.data_dir.absolute() / "feeds",
+    )
 
 
 @asynccontextmanager
@@ -93,9 +120,21 @@ async def open_worker(settings: Settings, connections: Redis, services: Services
         yield
 
 
+def spare_collector() -> None:
+    """Has cyclic garbage looked for less often, and never among what was there at start.
+
+    Reading and matching make values by the hundred thousand, none of them cyclic. By CPython's defaults the collector
+    walked them again and again: half of the time of a large match (bench/advisories.py).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
 def worker_limits(settings: Settings) -> WorkerLimits:
     return WorkerLimits(
         concurrency=settings.worker_concurrency,
+        organization_limit=settings.organization_concurrency,
         lease_seconds=settings.lease_seconds,
         heartbeat_seconds=settings.lease_seconds / 3,
         reconcile_seconds=settings.reconcile_seconds,
@@ -103,5 +142,10 @@ def worker_limits(settings: Settings) -> WorkerLimits:
         image=ImageLimits(total_bytes=settings.image_unpacked_bytes),
         analysis=SandboxLimits(
             memory_bytes=settings.analysis_memory_bytes, wall_seconds=settings.analysis_timeout_seconds
+        ),
+        engines=EngineLimits(
+            concurrency=settings.engine_concurrency,
+            seconds=settings.engine_timeout_seconds,
+            memory_bytes=settings.engine_memory_bytes,
         ),
     )

@@ -13,7 +13,7 @@ import uvicorn
 
 from app.asgi import create_app
 from app.queue import Redis
-from app.runtime import open_services, open_worker
+from app.runtime import open_services, open_worker, spare_collector
 from app.settings import Settings
 from schema.kernel.context import Services
 from schema.organizations.setup import ensure_setup_token
@@ -43,6 +43,7 @@ async def serve(settings: Settings) -> None:
     connections = Redis(settings.redis_url)
     async with AsyncExitStack() as stack:
         services = await stack.enter_async_context(open_services(settings, connections))
+        spare_collector()
         if settings.embedded:
             await stack.enter_async_context(open_worker(settings, connections, services))
         config = uvicorn.Config(
@@ -82,4 +83,5 @@ async def work(settings: Settings) -> None:
         loop.add_signal_handler(number, stopped.set)
     connections = Redis(settings.redis_url)
     async with open_services(settings, connections) as services, open_worker(settings, connections, services):
+        spare_collector()
         await stopped.wait()

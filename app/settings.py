@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import (
@@ -18,6 +18,9 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+from schema.advisories.catalog import find_feed, read_mirrors
+from schema.kernel.errors import HarborGuardError
 
 Network = IPv4Network | IPv6Network
 GIB = 1024**3
@@ -34,6 +37,12 @@ class LogLevel(StrEnum):
     INFO = "info"
     WARNING = "warning"
     ERROR = "error"
+
+
+def _tool(name: str) -> Any:
+    return Field(
+        default="", description=f"{name}'s program: a path, or `off`. Default: the one on PATH, if there is one."
+    )
 
 
 class Settings(BaseSettings):
@@ -87,11 +96,28 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(
         default=5 * GIB, ge=MIB, description="Largest image archive that may be uploaded, in bytes."
     )
+    max_report_bytes: int = Field(
+        default=128 * MIB, ge=MIB, description="Largest report of another tool that may be imported, in bytes."
+    )
     native_fallback: bool = Field(
         default=True,
         description="Whether the native provider answers for requested engines whose tool is not installed. "
         "Off: such an engine is SKIPPED with the reason.",
     )
+    engine_trivy: str = _tool("Trivy")
+    engine_grype: str = _tool("Grype")
+    engine_syft: str = _tool("Syft")
+    engine_dockle: str = _tool("Dockle")
+    engine_osv: str = _tool("OSV-Scanner")
+    engine_dive: str = _tool("Dive")
+    engine_databases: Path | None = Field(
+        default=None,
+        description="Directory with the tools' own databases: `trivy/db`, `grype/db`, `osv-scanner`. "
+        "Default: the cache directory of the user the service runs as (`~/.cache`).",
+    )
+    engine_concurrency: int = Field(default=2, ge=1, le=6, description="Tools at a time, for one scan.")
+    engine_timeout_seconds: int = Field(default=600, ge=5, description="Time for one run of a tool, in seconds.")
+    engine_memory_bytes: int = Field(default=2 * GIB, ge=256 * MIB, description="Memory of one tool, in bytes.")
     outgoing_allowed_networks: Annotated[tuple[Network, ...], NoDecode] = Field(
         default=(),
         description="Private networks tenants may make the service connect to (registries), comma-separated. "
@@ -100,7 +126,28 @@ class Settings(BaseSettings):
     outgoing_ca_bundle: Path | None = Field(
         default=None, description="Extra certificate authorities for outgoing TLS, as a PEM file."
     )
+    advisory_feeds: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Advisory feeds to follow, comma-separated: `osv:PyPI`, `debian`, `alpine:v3.20`, `ubuntu`, `redhat`. "
+        "`harborguard advisories update` without names updates these.",
+    )
+    advisory_refresh_hours: float = Field(
+        default=0,
+        ge=0,
+        description="How often workers look for changes of `advisory_feeds`, in hours; 0: never, nothing is fetched by itself.",
+    )
+    advisory_mirrors: str = Field(
+        default="",
+        description="Addresses to fetch feeds from instead, as `publisher=address`, comma-separated: "
+        "`osv=https://mirror.example/osv/{name}/all.zip`.",
+    )
     worker_concurrency: int = Field(default=2, ge=1, le=64, description="Scans at a time in one worker process.")
+    organization_concurrency: int | None = Field(
+        default=None,
+        ge=1,
+        description="Scans of one organization at a time, in all worker processes together. Default: as many as there is "
+        "room for; organizations that wait take turns in any case.",
+    )
     scan_timeout_seconds: int = Field(default=1800, ge=10, description="A scan that takes longer is FAILED.")
     lease_seconds: float = Field(
         default=30.0, ge=2, description="A worker that is silent for this long has lost its jobs to the others."
@@ -115,13 +162,34 @@ class Settings(BaseSettings):
         default=512 * MIB, ge=128 * MIB, description="Memory of the child process that reads an image, in bytes."
     )
     analysis_timeout_seconds: int = Field(default=600, ge=5, description="Time for reading one image, in seconds.")
+    url: str = Field(
+        default="",
+        description="Server that `harborguard scan` and `upload` ask, like `https://harborguard.example`. "
+        "Default: none; it scans in its own process.",
+    )
+    api_key: SecretStr | None = Field(default=None, description="API key or token `harborguard scan` asks with.")
+    api_key_file: str = Field(default="", description="File that holds it, instead.")
     log_format: LogFormat = Field(default=LogFormat.JSON, description="`json` for machines, `console` for people.")
     log_level: LogLevel = Field(default=LogLevel.INFO, description="Least level that is logged.")
 
-    @field_validator("trusted_proxies", "outgoing_allowed_networks", mode="before")
+    @field_validator("trusted_proxies", "outgoing_allowed_networks", "advisory_feeds", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("advisory_feeds")
+    @classmethod
+    def _known_feeds(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            return tuple(dict.fromkeys(find_feed(name).name for name in value))
+        except HarborGuardError as error:
+            raise ValueError(error.message) from None
+
+    @field_validator("advisory_mirrors")
+    @classmethod
+    def _known_mirrors(cls, value: str) -> str:
+        read_mirrors(value)
+        return value
 
     @field_validator("database_url")
     @classmethod

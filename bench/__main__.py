@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from bench import execution, footprint, reading, scans, steps, triggering
+from bench import advisories, execution, footprint, inventory, reading, scans, steps, storing, triggering
 from bench.results import RESULTS, report
 
-MEASUREMENTS = (execution, reading, steps, triggering, footprint, scans)
+MEASUREMENTS = (execution, reading, steps, storing, triggering, footprint, scans, inventory, advisories)
 
 
 def main() -> None:

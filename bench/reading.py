@@ -23,6 +23,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from app.runtime import spare_collector
 from bench import dashboard, findings
 from bench.product import Product, get, new_database, opened, postgresql
 from bench.results import Result
@@ -59,6 +60,7 @@ def run(size: str) -> list[Result]:
 async def _on(name: str, directory: Path, database_url: str, count: int, rounds: int) -> list[Result]:
     async with opened(directory, database_url) as product:
         await findings.furnish(product.services.database, product.organization_id, count)
+        spare_collector()  # as a server does when it has started
         bare = bare_route(product.services.database, product.organization_id)
         results, medians = [], {}
         for sort in SORTS:

@@ -23,6 +23,15 @@ ARCHIVES = frozenset(
         "application/vnd.docker.image.rootfs.diff.tar",
     }
 )
+REPORTS = frozenset(
+    {
+        "application/json",
+        "application/octet-stream",
+        "application/sarif+json",
+        "application/spdx+json",
+        "application/vnd.cyclonedx+json",
+    }
+)
 
 
 async def read_json_object(request: Request, *, max_bytes: int = MAX_JSON_BYTES) -> dict[str, Any]:

@@ -25,7 +25,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from compat_rest.bodies import ARCHIVES, read_chunks, read_json_object, refuse_declared_length, require_media_type
+from compat_rest.bodies import (
+    ARCHIVES,
+    REPORTS,
+    read_chunks,
+    read_json_object,
+    refuse_declared_length,
+    require_media_type,
+)
 from compat_rest.envelopes import JsonResponse, list_body, page_body
 from compat_rest.events import END, EventStream
 from compat_rest.parameters import Parameter, read_path, read_query
@@ -38,6 +45,8 @@ from schema.kernel.errors import bad_request
 from schema.kernel.idempotency import MAX_KEY_LENGTH, IdempotencyKey
 from schema.kernel.scalars import ByteStream
 
+# Types of a streamed body, and what it may be declared as.
+STREAMS = {"Archive": ARCHIVES, "Report": REPORTS}
 _SELECTED = {
     Envelope.PAGE: {"items", "meta"},
     Envelope.FILE: {"mediaType", "content"},
@@ -46,7 +55,7 @@ _SELECTED = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """One route that can be answered. `json_body` and `stream_body` name the variable a body becomes."""
+    """One route that can be answered. `json_body` and `stream_body` name the variable a body becomes, and its type."""
 
     route: Route
     schema: GraphQLSchema
@@ -54,7 +63,7 @@ class Endpoint:
     path_parameters: tuple[Parameter, ...]
     query_parameters: tuple[Parameter, ...]
     json_body: tuple[str, GraphQLInputObjectType] | None
-    stream_body: str | None
+    stream_body: tuple[str, str] | None
 
     @classmethod
     def bind(cls, route: Route, schema: GraphQLSchema, documents: Mapping[str, str]) -> Self:
@@ -103,9 +112,11 @@ class Endpoint:
     ) -> Any:
         """No time limit: an archive of gigabytes takes what it takes; its size is limited while it arrives."""
         assert self.stream_body is not None
-        require_media_type(request, ARCHIVES)
-        refuse_declared_length(request, context.services.limits.max_upload_bytes)
-        variables = variables | {self.stream_body: ByteStream(read_chunks(request))}
+        name, kind = self.stream_body
+        limits = context.services.limits
+        require_media_type(request, STREAMS[kind])
+        refuse_declared_length(request, limits.max_report_bytes if kind == "Report" else limits.max_upload_bytes)
+        variables = variables | {name: ByteStream(read_chunks(request))}
         return await run_operation(self.operation, variables, context, idempotency_key=key)
 
     async def _follow(self, request: Request, context: RequestContext, variables: dict[str, Any]) -> ASGIApp:
@@ -138,15 +149,17 @@ class Endpoint:
         if route.envelope is Envelope.FILE:
             return _download(data, route, request.path_params)
         headers = {"Location": route.location.format_map(data)} if route.location else None
-        additions = {name: template.format_map(data) for name, template in route.additions}
-        return JsonResponse({"data": data | additions}, status_code=route.status, headers=headers)
+        if route.additions:
+            data |= {name: template.format_map(data) for name, template in route.additions}
+        return JsonResponse({"data": data}, status_code=route.status, headers=headers)
 
 
 def _download(data: Mapping[str, str], route: Route, path_params: Mapping[str, str]) -> Response:
-    assert route.filename is not None
     media_type = data["mediaType"]
-    suffix = mimetypes.guess_extension(media_type) or ".txt"
-    filename = route.filename.format_map(path_params) + suffix
+    if route.filename is None:
+        filename = data["filename"]
+    else:
+        filename = route.filename.format_map(path_params) + (mimetypes.guess_extension(media_type) or ".txt")
     return Response(
         data["content"],
         media_type=media_type,
@@ -180,11 +193,12 @@ def _check(route: Route, operation: Operation) -> None:
     if operation.type is not wanted:
         msg = f"the document is a {operation.type.value}, not a {wanted.value}"
         raise ValueError(msg)
-    missing = _needed(route) - set(_selected(operation, route.data))
+    selected = set(_selected(operation, route.data))
+    missing = _needed(route) - selected
     if missing:
         msg = f"the document does not select {', '.join(sorted(missing))}"
         raise ValueError(msg)
-    if route.envelope is Envelope.FILE and route.filename is None:
+    if route.envelope is Envelope.FILE and route.filename is None and "filename" not in selected:
         msg = "a download needs a filename"
         raise ValueError(msg)
 
@@ -233,7 +247,7 @@ def _bindings(route: Route, schema: GraphQLSchema, operation: Operation) -> dict
         msg = f"no variable for {', '.join(sorted(unknown))}"
         raise ValueError(msg)
     bodies = {name: kind for name, kind in kinds.items() if isinstance(get_named_type(kind), GraphQLInputObjectType)}
-    streams = [name for name, kind in kinds.items() if get_named_type(kind).name == "Archive"]
+    streams = {name: named for name, kind in kinds.items() if (named := get_named_type(kind).name) in STREAMS}
     if len(bodies) + len(streams) > 1:
         msg = "a request has one body"
         raise ValueError(msg)
@@ -242,7 +256,7 @@ def _bindings(route: Route, schema: GraphQLSchema, operation: Operation) -> dict
         "path_parameters": tuple(Parameter.of(name, kinds[name]) for name in segments),
         "query_parameters": tuple(Parameter.of(name, kind) for name, kind in kinds.items() if name not in taken),
         "json_body": next(((name, get_named_type(kind)) for name, kind in bodies.items()), None),
-        "stream_body": streams[0] if streams else None,
+        "stream_body": next(iter(streams.items()), None),
     }
 
 

@@ -25,8 +25,8 @@ from graphql import (
 )
 
 from compat_rest.answers import HEADERS, OF_ANY, Problems, json_response, problem_examples, problems_of, response
-from compat_rest.bodies import ARCHIVES, JSON
-from compat_rest.endpoints import Endpoint, read_documents
+from compat_rest.bodies import JSON
+from compat_rest.endpoints import STREAMS, Endpoint, read_documents
 from compat_rest.envelopes import INEXACT, META_FIELDS, list_body, page_body
 from compat_rest.events import END
 from compat_rest.examples import Examples
@@ -118,7 +118,7 @@ def _operation(endpoint: Endpoint, shapes: Shapes, problems: Problems, general: 
         **_request_body(endpoint, shapes, examples),
         "responses": {
             **_success(endpoint, answer, shapes, _address(route, parameters)),
-            **problems.responses(problems_of(endpoint, root.field.description or "")),
+            **problems.responses(problems_of(endpoint, f"{root.field.description} {description}")),
         },
         **_demands(operation.policy),
         "x-rate-limit": _limit(operation.policy.budget or general),
@@ -196,12 +196,19 @@ def _argument_descriptions(endpoint: Endpoint) -> dict[str, str | None]:
 def _request_body(endpoint: Endpoint, shapes: Shapes, examples: Examples) -> Json:
     if endpoint.json_body is not None:
         schema = shapes.taken(GraphQLNonNull(endpoint.json_body[1]))
-        media_types, body = JSON, {"schema": schema, "example": examples.of(schema)}
+        content = {each: {"schema": schema, "example": examples.of(schema)} for each in sorted(JSON)}
     elif endpoint.stream_body is not None:
-        media_types, body = ARCHIVES, {"schema": {"type": "string", "format": "binary"}}
+        content = {each: _streamed(each) for each in sorted(STREAMS[endpoint.stream_body[1]])}
     else:
         return {}
-    return {"requestBody": {"required": True, "content": dict.fromkeys(sorted(media_types), body)}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def _streamed(media_type: str) -> Json:
+    """A body that is taken as it is; what is in it the operation's description says."""
+    if media_type.endswith("json"):
+        return {"schema": {"type": "object"}}
+    return {"schema": {"type": "string", "format": "binary"}}
 
 
 def _success(endpoint: Endpoint, answer: Selected, shapes: Shapes, address: str) -> Json:

@@ -2,7 +2,7 @@
 
 The document of a row (`operations/<operation>.graphql`) says everything else: its variables are the path segments, the
 query parameters and the body, its selection set is the answer. A variable that a `{segment}` of the path names is
-filled from there, one of an input type is the JSON body, one of type Archive is the streamed body, any other is a
+filled from there, one of an input type is the JSON body, one of type Archive or Report is the streamed body, any other is a
 query parameter.
 """
 
@@ -19,7 +19,7 @@ class Envelope(StrEnum):
     PAGE = "PAGE"  # {"data": […], "meta", "links"}, from a page with `items` and `meta`
     LIST = "LIST"  # the same, from a list that is never paged
     EMPTY = "EMPTY"  # 204
-    FILE = "FILE"  # a download, from an object with `mediaType` and `content`
+    FILE = "FILE"  # a download, from an object with `mediaType`, `content` and, unless the row has one, `filename`
     EVENTS = "EVENTS"  # text/event-stream, from a subscription
 
 
@@ -57,6 +57,21 @@ ROUTES: tuple[Route, ...] = (
         ),
         creates=True,
     ),
+    Route(method="GET", path="/api/scans/compare", operation="compareScans", tag="scans"),
+    Route(
+        method="POST",
+        path="/api/scans/import",
+        operation="importReport",
+        tag="scans",
+        status=202,
+        location="/api/scans/{id}/status",
+        additions=(
+            ("message", "Report queued for import"),
+            ("statusUrl", "/api/scans/{id}/status"),
+            ("url", "/dashboard/scans/{id}"),
+        ),
+        creates=True,
+    ),
     Route(method="GET", path="/api/scans/{scanId}", operation="getScan", tag="scans"),
     Route(method="DELETE", path="/api/scans/{scanId}", operation="deleteScan", tag="scans", envelope=Envelope.EMPTY),
     Route(method="GET", path="/api/scans/{scanId}/status", operation="getScanStatus", tag="scans"),
@@ -76,6 +91,37 @@ ROUTES: tuple[Route, ...] = (
         tag="scans",
         envelope=Envelope.PAGE,
         data=("packages",),
+    ),
+    Route(
+        method="GET",
+        path="/api/scans/{scanId}/misconfigurations",
+        operation="listScanMisconfigurations",
+        tag="scans",
+        envelope=Envelope.PAGE,
+        data=("misconfigurations",),
+    ),
+    Route(
+        method="GET",
+        path="/api/scans/{scanId}/secrets",
+        operation="listScanSecrets",
+        tag="scans",
+        envelope=Envelope.PAGE,
+        data=("secrets",),
+    ),
+    Route(
+        method="GET",
+        path="/api/scans/{scanId}/checks",
+        operation="listScanChecks",
+        tag="scans",
+        envelope=Envelope.LIST,
+        data=("checks",),
+    ),
+    Route(
+        method="GET",
+        path="/api/scans/{scanId}/efficiency",
+        operation="getScanEfficiency",
+        tag="scans",
+        data=("efficiency",),
     ),
     Route(
         method="GET",
@@ -117,6 +163,30 @@ ROUTES: tuple[Route, ...] = (
         tag="scans",
         envelope=Envelope.EVENTS,
     ),
+    Route(
+        method="GET",
+        path="/api/scans/{scanId}/sbom",
+        operation="downloadScanSbom",
+        tag="scans",
+        envelope=Envelope.FILE,
+        data=("sbom",),
+    ),
+    Route(
+        method="GET",
+        path="/api/scans/{scanId}/sarif",
+        operation="downloadScanSarif",
+        tag="scans",
+        envelope=Envelope.FILE,
+        data=("document",),
+    ),
+    Route(
+        method="GET",
+        path="/api/scans/{scanId}/export",
+        operation="exportScan",
+        tag="scans",
+        envelope=Envelope.FILE,
+        data=("document",),
+    ),
     # Images
     Route(method="GET", path="/api/images", operation="listImages", tag="images", envelope=Envelope.PAGE),
     Route(method="POST", path="/api/images/upload", operation="uploadImage", tag="images", status=201, creates=True),
@@ -128,6 +198,30 @@ ROUTES: tuple[Route, ...] = (
         tag="images",
         envelope=Envelope.PAGE,
         data=("tags",),
+    ),
+    Route(
+        method="GET",
+        path="/api/images/{imageId}/sbom",
+        operation="downloadImageSbom",
+        tag="images",
+        envelope=Envelope.FILE,
+        data=("sbom",),
+    ),
+    Route(
+        method="GET",
+        path="/api/images/{imageId}/sarif",
+        operation="downloadImageSarif",
+        tag="images",
+        envelope=Envelope.FILE,
+        data=("document",),
+    ),
+    Route(
+        method="GET",
+        path="/api/images/{imageId}/export",
+        operation="exportImage",
+        tag="images",
+        envelope=Envelope.FILE,
+        data=("document",),
     ),
     # Vulnerabilities
     Route(

@@ -20,6 +20,9 @@ from compat_rest.routes import ROUTES, Envelope
 from schema.build import build_schema
 from schema.kernel.operations import Policy
 from schema.kernel.principal import ROLE_LEVEL, ROLE_MATRIX, Role, holds, lowest_role, permissions_of
+from workers.configuration.checks import CHECKS
+from workers.secrets.rules import RULES
+from workers.secrets.search import FILE_BYTES, PROBE_BYTES
 
 REFERENCE = Path(__file__).parent / "reference"
 _NOTE = "<!-- Written by `make docs` from {source}. Do not edit. -->\n\n"
@@ -150,6 +153,61 @@ def roles() -> str:
     return f"# Roles and permissions\n\n{intro}{levels}\n{_table(('Permission', *(role.value for role in ordered)), domains)}"
 
 
+def checks() -> str:
+    """Every configuration check."""
+    intro = (
+        "What `dockle` is answered with where the tool itself does not answer. Ids and levels are those of the CIS Docker\n"
+        "Benchmark and of [Dockle](https://github.com/goodwithtech/dockle); ids that start with `HG` are ours. A level\n"
+        "becomes a severity: FATAL is HIGH, WARN is MEDIUM, INFO is LOW; a weakness of how an image was made is never\n"
+        "critical.\n\n"
+        "A check is decided only where the image holds what it looks at. Without a history, the checks of the history say\n"
+        "nothing: they are missing from the list of checks of a run, which is not the same as passing.\n\n"
+    )
+    header = ("Id", "Title", "Level", "Severity", "Looks at", "Fails when", "What to do")
+    rows = [
+        (
+            f"`{check.id}`",
+            check.title,
+            check.level.value,
+            check.severity.value,
+            ", ".join(check.needs),
+            check.rule,
+            check.remediation,
+        )
+        for check in CHECKS
+    ]
+    return f"# Configuration checks\n\n{intro}{_table(header, rows)}"
+
+
+def secret_rules() -> str:
+    """Every rule by which secrets are found."""
+    intro = (
+        "Searched are the files of every layer, also those a later layer deletes or replaces, and the variables, labels,\n"
+        f"commands and history of the config. Of a file the first {FILE_BYTES // MIB} MiB are searched; one with a zero byte\n"
+        f"in its first {PROBE_BYTES // 1024} KiB is binary and is not. Of one secret in one path there is one record, with\n"
+        "the lowest layer that holds it.\n\n"
+        "A secret is shown masked: four characters at each end of a long one, four in front of a shorter one, none of a\n"
+        "short one. It is never stored, logged or put out as a whole, and the history and labels of an image are stored with\n"
+        "the secrets in them masked, too.\n\n"
+        "Not secrets are examples (`AKIAIOSFODNN7EXAMPLE`, `changeme`, `${PASSWORD}`), values with fewer different\n"
+        "characters than chance would give, documentation, tests and examples that came with installed packages, and the\n"
+        "self-signed key of Debian's `ssl-cert`. A rule marked * is not asked in the code of installed packages at all.\n\n"
+    )
+    rows = [
+        (
+            f"`{rule.id}`{' *' if rule.everyday else ''}",
+            rule.title,
+            rule.severity.value,
+            ", ".join(f"`{keyword.strip()}`" for keyword in rule.keywords),
+            ", ".join(f"`{path}`" for path in rule.paths) or "everywhere",
+            f"{rule.entropy:g}" if rule.entropy else "",
+        )
+        for rule in RULES
+    ]
+    header = ("Rule", "Finds", "Severity", "Only in texts with", "Paths that end in", "Least entropy, bits")
+    return f"# Rules for secrets\n\n{intro}{_table(header, rows)}"
+
+
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
     return "".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |\n" for line in lines)
@@ -162,6 +220,8 @@ PAGES: dict[str, tuple[Callable[[], str], str]] = {
     "schema.graphql": (schema_language, "the schema"),
     "routes.md": (routes, "`compat_rest/routes.py`"),
     "roles.md": (roles, "`schema/kernel/principal.py`"),
+    "checks.md": (checks, "`workers/configuration/checks.py`"),
+    "secret-rules.md": (secret_rules, "`workers/secrets/rules.py`"),
 }
 
 

@@ -7,6 +7,7 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.types.base import get_object_definition
 
 from schema.advisories.queries import AdvisoriesQuery
+from schema.comparisons.queries import ComparisonsQuery
 from schema.credentials.mutations import CredentialsMutation
 from schema.credentials.queries import CredentialsQuery
 from schema.dashboard.queries import DashboardQuery
@@ -26,6 +27,7 @@ from schema.vulnerabilities.queries import VulnerabilitiesQuery
 @strawberry.type(description="Everything that can be read.")
 class Query(
     ScansQuery,
+    ComparisonsQuery,
     ImagesQuery,
     VulnerabilitiesQuery,
     DashboardQuery,

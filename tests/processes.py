@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
+import atexit
+import shutil
+import tempfile
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
+import pytest
+
+from tests import holding
+from workers import reading
+
 T = TypeVar("T")
+HOLDING = Path(tempfile.mkdtemp(prefix="harborguard-holding-"))
+"""Where children look whether they are to hold still; see `tests.holding`."""
+atexit.register(shutil.rmtree, HOLDING, ignore_errors=True)
 PATIENCE = 60.0
 """Seconds a test waits for what must come: far more than it takes, so that only what never comes is refused."""
 
@@ -38,34 +48,35 @@ def children(parent: int) -> list[int]:
     return found
 
 
-Reading = Literal["unpack", "inventory"]
-
-
-def readers(parent: int, command: Reading) -> list[int]:
-    """The child processes that read an image for a worker. They have been confined: they die with their parent."""
-    return [pid for pid in children(parent) if _reads(pid, command)]
-
-
-def _reads(pid: int, command: Reading) -> bool:
-    try:
-        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        if b"workers.analysis" not in arguments or b"--" in arguments:  # there it still is to be confined
-            return False
-        return f'"{command}":{{'.encode() in Path(f"/proc/{pid}/fd/0").read_bytes()
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
-        return False
+Reading = Literal["unpack", "examine", "import"]
 
 
 async def paused_reader(parent: int, command: Reading) -> int:
-    """Waits for the child process that reads an image and holds it there; SIGKILL ends it all the same."""
+    """Waits for the child process that reads an image and holds it there; SIGKILL ends it all the same.
 
-    async def found() -> int | None:
-        for pid in readers(parent, command):
-            os.kill(pid, signal.SIGSTOP)
-            return pid
-        return None
+    Called, or its task made, before anything that starts the child. Another process of ours as parent was started by way
+    of `tests.holding` and HOLDING.
+    """
+    wish = HOLDING / command
+    wish.touch()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(reading, "_COMMAND", holding.command(HOLDING))
+        try:
+            return await appearing(partial(_stopped_reader, parent))
+        finally:
+            wish.unlink()
 
-    return await appearing(found, every=0.002)
+
+async def _stopped_reader(parent: int) -> int | None:
+    return next((pid for pid in children(parent) if _is_stopped_reader(pid)), None)
+
+
+def _is_stopped_reader(pid: int) -> bool:
+    try:
+        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        return _stat(pid)[0] == "T" and holding.MODULE.encode() in arguments
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 async def appearing(look: Callable[[], Awaitable[T | None]], *, every: float = 0.02) -> T:

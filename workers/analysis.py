@@ -13,7 +13,6 @@ from typing import Any
 
 import orjson
 
-from schema.dependencies.records import Inventory
 from schema.scans.failures import FailureCode, ScanFailure
 from workers.oci.limits import ImageLimits
 
@@ -35,14 +34,26 @@ class Unpacked:
     names: tuple[str, ...]
 
 
-def answer(request: Mapping[str, Any]) -> Inventory | Unpacked:
-    """What is asked for under "inventory" or "unpack". Raises ScanFailure."""
-    limits = ImageLimits(**request["limits"])
-    if "inventory" in request:
-        from workers.inventory.inventory import take_inventory, wanted  # noqa: PLC0415 -- a request needs one of the two
-        from workers.oci.layers import merge_layers  # noqa: PLC0415
+def answer(request: Mapping[str, Any]) -> object:
+    """What is asked for under "examine" (an Examination), "unpack" (an Unpacked), "report" (an EngineReport) or "import" (an
+    ImportedReport).
 
-        return take_inventory(merge_layers(Path(request["inventory"]["layout"]), wanted=wanted, limits=limits))
+    Raises ScanFailure.
+    """
+    limits = ImageLimits(**request["limits"])
+    if "examine" in request:
+        from workers.examination import Questions, examine  # noqa: PLC0415 -- a request needs one of these
+
+        asked = request["examine"]
+        return examine(Path(asked["layout"]), Questions(**asked["questions"]), limits)
+    if "report" in request:
+        from workers.engines.reading import read_output  # noqa: PLC0415
+
+        return read_output(request["report"])
+    if "import" in request:
+        from workers.imports.reading import read_import  # noqa: PLC0415
+
+        return read_import(request["import"])
     from workers.oci.archives import open_source  # noqa: PLC0415
 
     asked = request["unpack"]
@@ -58,17 +69,22 @@ def answer(request: Mapping[str, Any]) -> Inventory | Unpacked:
 
 def main() -> int:
     """Whatever an image can cause is an answer; only a defect of ours is a traceback, on standard error."""
+    request = orjson.loads(sys.stdin.buffer.read())
     try:
-        document: object = answer(orjson.loads(sys.stdin.buffer.read()))
+        document: object = answer(request)
         data, code = orjson.dumps(document), 0
     except ScanFailure as failure:
         data, code = orjson.dumps(Failure(code=failure.code, message=failure.message)), FAILED
     except MemoryError:
-        message = "Reading the image takes more memory than is allowed"
+        message = f"Reading {_subject(request)} takes more memory than is allowed"
         data, code = orjson.dumps(Failure(code=FailureCode.LIMIT_EXCEEDED, message=message)), FAILED
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
     return code
+
+
+def _subject(request: Mapping[str, Any]) -> str:
+    return "it" if "report" in request else "the report" if "import" in request else "the image"
 
 
 if __name__ == "__main__":

@@ -9,32 +9,43 @@ from schema.images.repository import get_upload
 from schema.registries.repository import RegistryAccess, open_registry
 from schema.scans.models import Scan, SourceKind
 from workers.oci.layout import Image
-from workers.oci.registry import RegistryCredentials, pull
+from workers.oci.registry import OnDigest, RegistryCredentials, pull
 from workers.reading import unpack_archive
 from workers.runtime import WorkerRuntime
+from workers.sandbox import Fence
 
 
-async def fetch_image(scan: Scan, runtime: WorkerRuntime, destination: Path) -> Image:
-    """Raises ScanFailure when the image cannot be had or is not what it claims to be."""
+async def fetch_image(scan: Scan, runtime: WorkerRuntime, destination: Path, *, on_digest: OnDigest) -> Image:
+    """Raises ScanFailure when the image cannot be had or is not what it claims to be.
+
+    `on_digest` is told the image's digest as early as it is known: of a registry before the image is fetched. What it
+    raises ends the fetching.
+    """
     match scan.source_kind:
         case SourceKind.REGISTRY:
-            return await _pull(scan, runtime, destination)
+            return await _pull(scan, runtime, destination, on_digest)
         case SourceKind.UPLOAD:
             archive = await _uploaded(scan, runtime)
         case SourceKind.PATH:
             assert scan.source is not None, "a local scan names its path"
             archive = Path(scan.source)
-    return await unpack_archive(
+        case SourceKind.REPORT:
+            raise ValueError("of a report there is no image to fetch")
+    image = await unpack_archive(
         archive,
         destination,
         platform=scan.platform,
         limits=runtime.limits.image,
         sandbox=runtime.limits.analysis,
         reference=scan.reference,
+        # A path is named by a person on this machine, who may be root and scan what is another's.
+        fence=None if scan.source_kind is SourceKind.PATH else Fence(),
     )
+    await on_digest(image.digest)
+    return image
 
 
-async def _pull(scan: Scan, runtime: WorkerRuntime, destination: Path) -> Image:
+async def _pull(scan: Scan, runtime: WorkerRuntime, destination: Path, on_digest: OnDigest) -> Image:
     access = await _access(scan, runtime)
     credentials = None
     if access is not None and access.username is not None and access.password is not None:
@@ -47,6 +58,7 @@ async def _pull(scan: Scan, runtime: WorkerRuntime, destination: Path) -> Image:
         http=runtime.http,
         limits=runtime.limits.image,
         insecure=access is not None and access.insecure,
+        on_digest=on_digest,
     )
 
 

@@ -12,6 +12,7 @@ from schema.kernel.errors import HarborGuardError
 from workers.runtime import WorkerRuntime
 
 CANCEL_AGAIN_SECONDS = 0.1
+LOOK_SECONDS = 0.8  # of the two in which a cancelled scan has stopped, for the case that its signal is lost
 
 
 class LeaseLostError(Exception):
@@ -61,9 +62,10 @@ async def _keep(lease: Lease, runtime: WorkerRuntime) -> None:
     loop = asyncio.get_running_loop()
     expires = loop.time() + limits.lease_seconds
     next_renewal = loop.time() + limits.heartbeat_seconds
-    async with services.signals.listen(lease.subject_id) as waiter:
-        # Looks before it waits: what was asked before this listened, or of a worker that died, came without a signal.
+    async with services.signals.listen(repository.stopping(lease.subject_id)) as waiter:
         while True:
+            # A signal only makes it sooner: what was asked before this listened, or of a worker that died, had none.
+            await waiter.wait(max(0.0, min(LOOK_SECONDS, next_renewal - loop.time())))
             try:
                 if loop.time() < next_renewal:
                     async with services.database.read() as session:
@@ -85,4 +87,3 @@ async def _keep(lease: Lease, runtime: WorkerRuntime) -> None:
                 cancel = False
             if cancel:
                 raise CancelRequestedError
-            await waiter.wait(max(0.05, next_renewal - loop.time()))

@@ -9,11 +9,15 @@ import asyncio
 
 import structlog
 
+from schema.advisories.repository import generations
 from schema.jobs import repository
+from schema.jobs.models import JobKind
 from schema.kernel.errors import HarborGuardError
 from schema.kernel.idempotency import forget_expired
 from schema.scans import lifecycle
 from schema.scans.failures import FailureCode, ScanFailure
+from schema.scans.rematching import queue_rematches
+from workers.recall import advisory_key
 from workers.runner import JobRunner
 from workers.runtime import WorkerRuntime
 
@@ -21,9 +25,11 @@ log = structlog.get_logger(__name__)
 
 
 async def reconcile_forever(runtime: WorkerRuntime, runner: JobRunner) -> None:
+    judged_with = None
     while True:
         try:
             await reconcile(runtime, runner)
+            judged_with = await rematch_if_switched(runtime, judged_with)
         except HarborGuardError as error:
             log.warning("reconciler.postponed", error=error.message)
         except Exception:
@@ -32,13 +38,27 @@ async def reconcile_forever(runtime: WorkerRuntime, runner: JobRunner) -> None:
         await asyncio.sleep(runtime.limits.reconcile_seconds)
 
 
+async def rematch_if_switched(runtime: WorkerRuntime, judged_with: str | None) -> str:
+    """Has scans judged again if the advisories are not those of the last look. Returns the state they are in."""
+    services = runtime.services
+    async with services.database.read() as session:
+        key = advisory_key(await generations(session))
+    if key != judged_with:
+        async with services.database.write() as session:
+            queued = await queue_rematches(session, key, now=services.clock())
+        if queued:
+            await services.relay.drain_quietly()
+    return key
+
+
 async def reconcile(runtime: WorkerRuntime, runner: JobRunner) -> None:
     """One pass: orphaned jobs, expired idempotency keys, undelivered messages, jobs nobody was woken for."""
     services = runtime.services
     now = services.clock()
     async with services.database.write() as session:
         requeued, lost = await repository.requeue_orphans(session, now=now)
-        for orphan in lost:
+        lost_scans = [orphan for orphan in lost if orphan.kind is JobKind.SCAN]
+        for orphan in lost_scans:
             reason = "The worker died on every attempt, most likely out of memory or killed; see the server's log"
             await lifecycle.end_failed(
                 session,
@@ -50,7 +70,7 @@ async def reconcile(runtime: WorkerRuntime, runner: JobRunner) -> None:
         await forget_expired(session, now=now)
     if requeued or lost:
         log.warning("reconciler.orphans", requeued=requeued, failed=len(lost))
-    for orphan in lost:
+    for orphan in lost_scans:
         await services.signals.send(orphan.subject_id)
     await services.relay.drain_quietly()
     # Also looks for jobs whose wake-up was lost; with nothing due that is one short statement.

@@ -7,12 +7,13 @@ import asyncio
 import structlog
 
 from schema.jobs import repository
-from schema.jobs.models import JobState
+from schema.jobs.models import JobKind, JobState
 from schema.jobs.repository import Lease
 from schema.kernel.errors import ErrorCode, HarborGuardError
 from schema.scans import lifecycle
 from schema.scans.failures import FailureCode, ScanFailure
 from workers.leases import CancelRequestedError, LeaseLostError, work_under_lease
+from workers.rematch import perform_rematch
 from workers.runtime import WorkerRuntime
 from workers.scan import perform_scan
 from workers.workspace import Workspace
@@ -72,14 +73,16 @@ class JobRunner:
                 owner=self._runtime.owner,
                 now=services.clock(),
                 seconds=self._runtime.limits.lease_seconds,
+                limit=self._runtime.limits.organization_limit,
             )
 
     async def work_on(self, lease: Lease) -> None:
         """Sees one job to its end, whatever that is."""
         with structlog.contextvars.bound_contextvars(job=lease.job_id, subject=lease.subject_id):
             try:
+                perform = perform_scan if lease.kind is JobKind.SCAN else perform_rematch
                 with self._workspace.scratch() as scratch:
-                    await work_under_lease(perform_scan(lease, self._runtime, scratch), lease, self._runtime)
+                    await work_under_lease(perform(lease, self._runtime, scratch), lease, self._runtime)
             except LeaseLostError:
                 log.warning("job.lease_lost", attempt=lease.attempt)
             except CancelRequestedError:
@@ -111,6 +114,8 @@ class JobRunner:
         async with services.database.write() as session:
             if not await repository.finish(session, lease, state, now=now):
                 return  # somebody else's job by now
+            if lease.kind is not JobKind.SCAN:
+                return
             if failure is not None:
                 await lifecycle.end_failed(session, lease.organization_id, lease.subject_id, failure, now=now)
             else:

@@ -2,7 +2,8 @@
 
 The program gets no secret of ours (only the environment that is passed), no standard input but what is given, no shell.
 When it takes too long, says too much, or is no longer wanted, its whole group is killed within two seconds; when we are
-killed, so is it (on Linux). Of what it started itself, that ends what stayed in its process group.
+killed, so is it (on Linux). Of what it started itself, that ends what stayed in its process group. Where the kernel
+has Landlock, a fence keeps it from writing elsewhere, from the network, and from files that are none of its business.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -42,8 +43,20 @@ class SandboxLimits:
     cpu_seconds: int | None = None  # of each process; None: what all processors give in `wall_seconds`
     file_bytes: int = 32 * GIB  # the largest file it may write
     open_files: int = 1024
+    processes: int | None = None  # of its user, those outside included; root has no such limit
     stdout_bytes: int = 256 * MIB
     stderr_bytes: int = 16 * MIB  # read; the last 64 KiB are kept
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fence:
+    """What a program sees of this machine: it writes beneath its `cwd` only and opens no TCP connection.
+
+    It cannot read files in `hidden` (keys, databases, other people's images), but those in `shown` and in its `cwd`.
+    """
+
+    hidden: tuple[Path, ...] = ()
+    shown: tuple[Path, ...] = ()
 
 
 class SandboxFailureKind(StrEnum):
@@ -70,7 +83,7 @@ class Completed:
     """
 
     exit_code: int
-    stdout: bytes
+    stdout: bytes  # empty when it went into a file
     stderr: str  # the last 64 KiB
     duration_ms: int
 
@@ -82,10 +95,13 @@ async def run(
     cwd: Path,
     env: Mapping[str, str] | None = None,
     stdin: bytes = b"",
+    stdout: Path | None = None,
+    fence: Fence | None = None,
 ) -> Completed:
     """Runs a program to its end; when this returns or raises, nothing of its process group is left.
 
-    `cwd` is a scratch directory, its HOME and TMPDIR too; `env` is all else it gets beside PATH and a locale.
+    `cwd` is a scratch directory, its HOME and TMPDIR too; `env` is all else it gets beside PATH and a locale. `stdout` is
+    a new file for what it prints, within the same limit; without it that is kept in memory.
     Raises SandboxFailure at a limit, FileNotFoundError when there is no such program. Cancelled, it kills the group.
     The kernel ties the program to the thread that starts it, which is the event loop's: it dies with that, too.
     """
@@ -94,7 +110,8 @@ async def run(
     program = shutil.which(argv[0], path=environment["PATH"])
     if program is None:
         raise FileNotFoundError(f"{argv[0]} is not a program that can be run")
-    running = _Running(_confined([program, *argv[1:]], limits), limits, cwd=cwd, env=environment, stdin=stdin)
+    confined = _confined([program, *argv[1:]], limits, () if fence is None else _fence(fence, cwd))
+    running = _Running(confined, limits, cwd=cwd, env=environment, stdin=stdin, stdout=stdout)
     try:
         await running.finish()
     finally:
@@ -107,7 +124,13 @@ async def run(
     )
 
 
-def _confined(argv: Sequence[str], limits: SandboxLimits) -> list[str]:
+def _fence(fence: Fence, cwd: Path) -> Iterable[str]:
+    yield f"WRITE={cwd.absolute()}"
+    yield from (f"HIDE={path.absolute()}" for path in fence.hidden)
+    yield from (f"SHOW={path.absolute()}" for path in fence.shown)
+
+
+def _confined(argv: Sequence[str], limits: SandboxLimits, fence: Iterable[str]) -> list[str]:
     # A limit of processor time also ends what nobody watches: where a parent's death is no signal.
     cpu_seconds = limits.cpu_seconds or int(limits.wall_seconds * (os.cpu_count() or 1)) + 1
     resources = {
@@ -117,8 +140,10 @@ def _confined(argv: Sequence[str], limits: SandboxLimits) -> list[str]:
         "NOFILE": limits.open_files,
         "CORE": 0,
     }
+    if limits.processes is not None:
+        resources["NPROC"] = limits.processes
     limited = [f"{name}={value}" for name, value in resources.items()]
-    return [sys.executable, "-I", "-S", str(_CONFINE), str(os.getpid()), *limited, "--", *argv]
+    return [sys.executable, "-I", "-S", str(_CONFINE), str(os.getpid()), *limited, *fence, "--", *argv]
 
 
 class _Running:
@@ -129,7 +154,14 @@ class _Running:
     """
 
     def __init__(
-        self, argv: Sequence[str], limits: SandboxLimits, *, cwd: Path, env: Mapping[str, str], stdin: bytes
+        self,
+        argv: Sequence[str],
+        limits: SandboxLimits,
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        stdin: bytes,
+        stdout: Path | None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._limits = limits
@@ -138,6 +170,7 @@ class _Running:
         self._failure: SandboxFailure | None = None
         self._exited: asyncio.Future[None] = self._loop.create_future()
         self._over: asyncio.Future[None] = self._loop.create_future()  # exited, or failed
+        target = None if stdout is None else stdout.open("xb", buffering=0)
         with _file_of(stdin) as source:
             self._process = subprocess.Popen(  # noqa: S603 -- an argument list; what is run is the caller's to judge
                 argv,
@@ -152,7 +185,7 @@ class _Running:
         threading.Thread(target=self._wait, name=f"sandbox-{self._process.pid}", daemon=True).start()
         assert self._process.stdout is not None
         assert self._process.stderr is not None
-        self.stdout = _Pipe(self._process.stdout, limits.stdout_bytes, None, self._overflow)
+        self.stdout = _Pipe(self._process.stdout, limits.stdout_bytes, None, self._overflow, target=target)
         self.stderr = _Pipe(self._process.stderr, limits.stderr_bytes, _STDERR_KEPT, self._overflow)
 
     async def finish(self) -> None:
@@ -191,8 +224,8 @@ class _Running:
             raise SandboxFailure(SandboxFailureKind.MEMORY, "killed by the system, most likely for want of memory")
         return code
 
-    def _overflow(self, most: int) -> None:
-        self._fail(SandboxFailureKind.OUTPUT, f"stopped after printing {most} bytes")
+    def _overflow(self, problem: str) -> None:
+        self._fail(SandboxFailureKind.OUTPUT, problem)
 
     def _fail(self, kind: SandboxFailureKind, message: str) -> None:
         if self._failure is None:
@@ -228,9 +261,21 @@ class _Running:
 
 
 class _Pipe:
-    """Takes what a program prints as it comes; more than `most` bytes is an overflow. Keeps all, or `kept` of the end."""
+    """Takes what a program prints as it comes; more than `most` bytes is an overflow.
 
-    def __init__(self, file: IO[bytes], most: int, kept: int | None, overflow: Callable[[int], None]) -> None:
+    Keeps all, or `kept` of the end, or nothing where it goes into the file `target`.
+    """
+
+    def __init__(
+        self,
+        file: IO[bytes],
+        most: int,
+        kept: int | None,
+        overflow: Callable[[str], None],
+        *,
+        target: IO[bytes] | None = None,
+    ) -> None:
+        self._target = target
         self.data = bytearray()
         self._loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[None] = self._loop.create_future()
@@ -248,7 +293,9 @@ class _Pipe:
             return
         self._left -= len(chunk)
         if self._left < 0:
-            self._overflow(self._most)
+            self._overflow(f"stopped after printing {self._most} bytes")
+        elif chunk and self._target is not None:
+            self._keep(chunk, self._target)
         elif chunk:
             self.data += chunk
             if self._kept is not None and len(self.data) > 2 * self._kept:
@@ -256,10 +303,20 @@ class _Pipe:
         if not chunk or self._left < 0:
             self.close()
 
+    def _keep(self, chunk: bytes, target: IO[bytes]) -> None:
+        try:
+            while chunk:
+                chunk = chunk[target.write(chunk) :]
+        except OSError as error:
+            self._left = -1
+            self._overflow(f"stopped because its output could not be kept: {error.strerror}")
+
     def close(self) -> None:
         if not self._file.closed:
             self._loop.remove_reader(self._file.fileno())
             self._file.close()
+            if self._target is not None:
+                self._target.close()
         _settle(self.ended)
 
 

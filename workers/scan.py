@@ -1,5 +1,7 @@
 """One scan from image to verdict: fetch once, let every provider read the one layout, match, store.
 
+An image that is known is not fetched; see `workers.recall`.
+
 Each step writes its phase under the lease's protection; the results are stored in the transaction that finishes the job,
 so a scan is stored exactly once however often its worker dies.
 """
@@ -8,37 +10,45 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from schema.advisories.matching import UNKNOWN_DISTRIBUTION, covering_ecosystems, lookup_keys, match_packages
-from schema.advisories.repository import candidates, ecosystems
 from schema.dependencies.records import Inventory
+from schema.images.reference import ImageReference
 from schema.jobs import repository as jobs
 from schema.jobs.models import JobState
 from schema.jobs.repository import Lease
 from schema.scans import lifecycle
+from schema.scans.evidence import EvidenceKeys, ImageEfficiency
 from schema.scans.failures import FailureCode, ScanFailure
-from schema.scans.ingest import FetchedImage, ScanResults, distinct, ingest
-from schema.scans.models import Engine, EngineRunStatus, Scan, ScanPhase
-from schema.scans.repository import load_scan, write_log
-from schema.scans.rules import PACKAGE_ENGINES, VULNERABILITY_ENGINES, grade_reason
-from schema.vulnerabilities.records import FindingRecord
-from workers.engines.native import (
-    SOURCE,
-    EcosystemData,
-    NativeRun,
-    answered_engines,
-    engine_results,
-)
+from schema.scans.ingest import EngineResult, FetchedImage, ScanResults, compressed, ingest
+from schema.scans.lifecycle import RunState
+from schema.scans.merging import merge
+from schema.scans.models import Engine, EngineRunStatus, Scan, ScanPhase, SourceKind
+from schema.scans.repository import name_engines, write_log
+from schema.scans.reuse import Reading, share
+from schema.scans.rules import VULNERABILITY_ENGINES, grade_reason
+from workers.engines.native import PROVIDER, NativeRun, questions
+from workers.engines.report import ImageFacts
+from workers.engines.results import Conclusion, conclude, stand_ins
+from workers.engines.running import EngineAnswer, EngineEvent, EngineRuns
+from workers.engines.tools import Tool
 from workers.fetching import fetch_image
+from workers.imports.fetching import import_report, told_image
+from workers.imports.results import conclude_import
 from workers.leases import CancelRequestedError, LeaseLostError
+from workers.matching import match
 from workers.oci.layout import Image
-from workers.reading import inventory_image
+from workers.reading import examine_image
+from workers.recall import EarlierReadingError, EqualScanError, Recall, evidence_keys, judge_again
 from workers.runtime import WorkerRuntime
+from workers.secrets.search import redact_summary
+
+_TOOLS_START, _TOOLS_END = 40, 70  # of a scan's progress
 
 
 async def perform_scan(lease: Lease, runtime: WorkerRuntime, scratch: Path) -> None:
@@ -64,19 +74,107 @@ class _Performance:
 
     async def perform(self) -> None:
         scan = await self._begin()
-        image = await fetch_image(scan, self._runtime, self._scratch / "image")
+        if scan.source_kind is SourceKind.REPORT:
+            await self._import(scan)
+            return
         requested = [Engine(name) for name in scan.scanners]
-        answered = answered_engines(requested, fallback=self._runtime.native_fallback)
-        run = await self._run_native(image, answered) if answered else None
+        tools = await self._runtime.toolbox.look(requested)
+        keys = await evidence_keys(scan, tools, self._runtime)
+        recall = Recall(scan, tools, self._runtime, keys)
+        try:
+            image = await fetch_image(scan, self._runtime, self._scratch / "image", on_digest=recall.look)
+        except EqualScanError as found:
+            await self._share(scan, found.scan, keys)
+        except EarlierReadingError as found:
+            await self._judge_again(scan, found.reading, tools, keys)
+        else:
+            await self._scan(scan, image, tools, keys)
+
+    async def _scan(self, scan: Scan, image: Image, tools: Mapping[Engine, Tool], keys: EvidenceKeys) -> None:
+        answered = stand_ins(tools, fallback=self._runtime.native_fallback)
+        present = [tool for tool in tools.values() if tool.problem is None]
+        native: NativeRun | None = None
+        answers: Mapping[Engine, EngineAnswer] = {}
+        if present or answered:
+            # First, because it verifies every layer and holds it to our limits, before a tool unpacks it to its own.
+            absent = [engine for engine in answered if tools[engine].problem is not None]
+            native = await self._examine(scan, image, answered, absent)
+            answers = await self._run_tools(image, native.inventory, present)
+            if any(engine in VULNERABILITY_ENGINES for engine in answered):
+                native = await self._match(native, absent)
+        # What the runs have to show as evidence is written here, megabytes of it: not on the event loop.
+        conclusion = await asyncio.to_thread(
+            conclude, list(tools), tools, answers, native if self._runtime.native_fallback else None
+        )
+        await self._conclude([run for run in conclusion.engines if run.engine not in answers])
+        fetched = FetchedImage(
+            digest=image.digest,
+            platform=image.platform,
+            size_bytes=image.size_bytes,
+            operating_system=_system_name(native.inventory if native else None),
+            config=redact_summary(image.summary),
+        )
+        dive = answers[Engine.DIVE].report if Engine.DIVE in answers else None
+        efficiency = dive.efficiency if dive is not None else None
+        results = await asyncio.to_thread(_results, fetched, conclusion, native, efficiency, keys)
+        warnings = [
+            *(native.warnings if native else ()),
+            *(
+                f"{answer.tool.provider}: {warning}"
+                for answer in answers.values()
+                if answer.report is not None
+                for warning in answer.report.warnings
+            ),
+        ]
+        await self._store(scan, results, warnings)
+
+    async def _import(self, scan: Scan) -> None:
+        """Instead of an image there is a report on one. Its packages are matched where it judges nothing itself."""
+        imported, reading = await import_report(scan, self._runtime, self._scratch)
+        report, fallback = imported.report, self._runtime.native_fallback
+        await self._advance(ScanPhase.INVENTORY, f"Read the report of {imported.provider}", progress=40)
+        native = None
+        if report.findings is None and fallback:
+            inventory = Inventory(operating_system=imported.subject.system, packages=report.packages or (), layers=())
+            native = await self._match(NativeRun.of(inventory, started_at=reading.started_at), ())
         await self._advance(ScanPhase.INGESTING, "Storing results", progress=90)
-        await self._store(scan, image, requested, answered, run)
+        conclusion = conclude_import(imported, reading, native)
+        image = told_image(scan, imported.subject)
+        results = await asyncio.to_thread(_results, image, conclusion, native, report.efficiency, None)
+        await self._store(scan, results, report.warnings)
+
+    async def _store(self, scan: Scan, results: ScanResults, warnings: Sequence[str]) -> None:
+        async with self._storing() as session:
+            for warning in warnings:
+                await self._log(session, warning, level="warning")
+            if scan.source_kind is SourceKind.REPORT:
+                spoken = [run.engine for run in results.engines]
+                await name_engines(session, scan.organization_id, scan.id, spoken)
+            await ingest(session, scan, results, now=self._services.clock())
+            await self._log(session, f"Scan ended with {len(results.findings)} findings")
+
+    async def _share(self, scan: Scan, equal: Scan, keys: EvidenceKeys) -> None:
+        async with self._storing() as session:
+            await share(session, scan, equal, keys, now=self._services.clock())
+            await self._log(
+                session, f"The results are those of scan {equal.id}: neither the image nor any data has changed"
+            )
+
+    async def _judge_again(
+        self, scan: Scan, reading: Reading, tools: Mapping[Engine, Tool], keys: EvidenceKeys
+    ) -> None:
+        message = f"The image was read by scan {reading.scan.id}; its {len(reading.packages)} packages are judged again"
+        await self._advance(ScanPhase.MATCHING, message, progress=70)
+        results = await judge_again(scan, reading, tools, keys, self._runtime)
+        await self._store(scan, await asyncio.to_thread(compressed, results), ())
 
     async def _begin(self) -> Scan:
         lease, now = self._lease, self._services.clock()
         async with self._services.database.write() as session:
             await self._hold(session, now=now)
-            await lifecycle.begin(session, lease.organization_id, lease.subject_id, attempt=lease.attempt, now=now)
-            scan = await load_scan(session, lease.organization_id, lease.subject_id)
+            scan = await lifecycle.begin(
+                session, lease.organization_id, lease.subject_id, attempt=lease.attempt, now=now
+            )
         await self._services.signals.send(scan.id)
         return scan
 
@@ -88,100 +186,186 @@ class _Performance:
         if renewal.cancel_requested:
             raise CancelRequestedError
 
-    async def _advance(self, phase: ScanPhase, message: str, *, progress: int) -> None:
+    async def _advance(self, phase: ScanPhase, *messages: str, progress: int, runs: Sequence[RunState] = ()) -> None:
         lease, now = self._lease, self._services.clock()
         async with self._services.database.write() as session:
             await self._hold(session, now=now)
             await lifecycle.advance(
-                session, lease.organization_id, lease.subject_id, phase, message, progress=progress, now=now
+                session,
+                lease.organization_id,
+                lease.subject_id,
+                phase,
+                *messages,
+                progress=progress,
+                runs=runs,
+                now=now,
             )
         await self._services.signals.send(lease.subject_id)
 
-    async def _run_native(self, image: Image, answered: tuple[Engine, ...]) -> NativeRun:
-        await self._advance(ScanPhase.INVENTORY, f"Fetched {image.digest} ({image.platform})", progress=40)
+    async def _conclude(self, ended: Sequence[EngineResult]) -> None:
+        """The engines that ended with the native provider's work, or without any."""
+        await self._advance(
+            ScanPhase.INGESTING,
+            *(f"{run.engine} {run.status.lower()}: {run.message}" for run in ended),
+            "Storing results",
+            progress=90,
+            runs=[_state(run) for run in ended],
+        )
+
+    async def _examine(
+        self, scan: Scan, image: Image, answered: Sequence[Engine], absent: Sequence[Engine]
+    ) -> NativeRun:
+        """What the native provider reads for the engines it answers for, and alone for the `absent` ones of them."""
         started_at, clock = self._services.clock(), time.monotonic()
-        inventory = await inventory_image(
-            image.layout, limits=self._runtime.limits.image, sandbox=self._runtime.limits.analysis
+        await self._advance(
+            ScanPhase.INVENTORY,
+            f"Fetched {image.digest} ({image.platform})",
+            *([f"{PROVIDER} reads the image for {', '.join(absent)}"] if absent else ()),
+            progress=40,
+            runs=[
+                RunState(engine=engine, status=EngineRunStatus.RUNNING, provider=PROVIDER, started_at=started_at)
+                for engine in absent
+            ],
         )
-        inventoried = time.monotonic()
-        found = Counter(package.ecosystem or UNKNOWN_DISTRIBUTION for package in inventory.packages)
-        store: dict[str, EcosystemData] = {}
-        findings: tuple[FindingRecord, ...] = ()
-        if any(engine in VULNERABILITY_ENGINES for engine in answered):
-            message = f"Found {len(inventory.packages)} packages in {len(inventory.layers)} layers"
-            await self._advance(ScanPhase.MATCHING, message, progress=70)
-            store, findings = await self._match(inventory, found)
-        return NativeRun(
-            inventory=inventory,
-            findings=findings,
-            packages_by_ecosystem=found,
-            store=store,
+        # An archive has no tag of a registry: what it was filed under is a name we gave it.
+        tag = ImageReference.parse(scan.reference).tag if scan.source_kind is SourceKind.REGISTRY else None
+        examination = await examine_image(
+            image.layout,
+            questions(answered, tag),
+            limits=self._runtime.limits.image,
+            sandbox=self._runtime.limits.analysis,
+        )
+        return NativeRun.of(
+            examination.inventory,
             started_at=started_at,
-            inventory_ms=int((inventoried - clock) * 1000),
-            matching_ms=int((time.monotonic() - inventoried) * 1000),
+            inventory_ms=int((time.monotonic() - clock) * 1000),
+            configuration=examination.configuration,
+            efficiency=examination.efficiency,
         )
 
-    async def _match(
-        self, inventory: Inventory, found: Counter[str]
-    ) -> tuple[dict[str, EcosystemData], tuple[FindingRecord, ...]]:
-        keys = {key for package in inventory.packages for key in lookup_keys(package)}
-        async with self._services.database.read() as session:
-            held = {row.ecosystem: row for row in await ecosystems(session)}
-            advisories = await candidates(session, keys)
-        store = {}
-        for name in found:
-            speaking = [held[each] for each in covering_ecosystems(name, held.keys())]
-            if speaking:
-                store[name] = EcosystemData(
-                    advisories=sum(row.advisories for row in speaking),
-                    date=min(row.database_date for row in speaking),
-                    sample=all(row.sample for row in speaking),
+    async def _run_tools(
+        self, image: Image, inventory: Inventory, tools: Sequence[Tool]
+    ) -> Mapping[Engine, EngineAnswer]:
+        if not tools:
+            return {}
+        scratch = self._scratch / "engines"
+        scratch.mkdir()
+        writing = asyncio.Lock()  # two tools may have news at once, and log lines are numbered
+
+        async def tell(event: EngineEvent) -> None:
+            progress = _TOOLS_START + (_TOOLS_END - _TOOLS_START) * event.ended // event.total
+            async with writing:
+                await self._advance(ScanPhase.INVENTORY, event.message, progress=progress, runs=[self._state_of(event)])
+
+        return await EngineRuns(
+            image=image,
+            facts=ImageFacts(
+                system=inventory.operating_system, diff_ids=tuple(layer.diff_id for layer in image.layers)
+            ),
+            toolbox=self._runtime.toolbox,
+            scratch=scratch,
+            limits=self._runtime.limits.engines,
+            image_limits=self._runtime.limits.image,
+            analysis=self._runtime.limits.analysis,
+            clock=self._services.clock,
+            progress=tell,
+        ).run(tools)
+
+    def _state_of(self, event: EngineEvent) -> RunState:
+        answer = event.answer
+        return RunState(
+            engine=event.tool.engine,
+            status=event.status,
+            provider=event.tool.provider,
+            message=event.message if event.status is EngineRunStatus.FAILED else None,
+            started_at=self._services.clock() if answer is None else answer.started_at,
+            duration_ms=None if answer is None else answer.duration_ms,
+        )
+
+    async def _match(self, run: NativeRun, absent: Sequence[Engine]) -> NativeRun:
+        """By now whoever only reads, for the `absent` engines, has ended."""
+        inventory = run.inventory
+        layers = f" in {len(inventory.layers)} layers" if inventory.layers else ""
+        await self._advance(
+            ScanPhase.MATCHING,
+            f"Found {len(inventory.packages)} packages{layers}",
+            progress=70,
+            runs=[
+                RunState(
+                    engine=engine,
+                    status=EngineRunStatus.COMPLETE,
+                    provider=PROVIDER,
+                    started_at=run.started_at,
+                    duration_ms=run.inventory_ms,
                 )
-        # Comparing versions is pure computation: off the event loop, so that requests and heartbeats go on.
-        findings = await asyncio.to_thread(match_packages, inventory.packages, advisories)
-        return store, distinct(findings)
+                for engine in absent
+                if engine not in VULNERABILITY_ENGINES
+            ],
+        )
+        return await match(run, self._services.database)
 
-    async def _store(
-        self,
-        scan: Scan,
-        image: Image,
-        requested: list[Engine],
-        answered: tuple[Engine, ...],
-        run: NativeRun | None,
-    ) -> None:
-        judged = [engine for engine in answered if engine in VULNERABILITY_ENGINES]
-        listed = [engine for engine in answered if engine in PACKAGE_ENGINES]
-        uncovered = (
-            {name: count for name, count in run.packages_by_ecosystem.items() if name not in run.store} if run else {}
-        )
-        engines = engine_results(requested, run)
-        results = ScanResults(
-            image=FetchedImage(
-                digest=image.digest, platform=image.platform, size_bytes=image.size_bytes, config=image.summary
-            ),
-            inventory=run.inventory if run else None,
-            engines=engines,
-            findings=run.findings if run else (),
-            finding_sources=(SOURCE,),
-            finding_engines=tuple(judged),
-            package_sources=(SOURCE,) if listed or judged else (),
-            grade_reason=grade_reason(
-                requested,
-                completed=any(each.engine in judged and each.status is EngineRunStatus.COMPLETE for each in engines),
-                uncovered=uncovered,
-                unread=run.inventory.unread if run else (),
-                packages=len(run.inventory.packages) if run else 0,
-            ),
-        )
-        now = self._services.clock()
+    @asynccontextmanager
+    async def _storing(self) -> AsyncIterator[AsyncSession]:
+        """The transaction that ends the scan."""
         async with self._services.database.write() as session:
             # First, and in the same transaction: whoever finishes the job is the one who may store.
-            if not await jobs.finish(session, self._lease, JobState.DONE, now=now):
+            if not await jobs.finish(session, self._lease, JobState.DONE, now=self._services.clock()):
                 raise LeaseLostError
-            for warning in run.inventory.warnings if run else ():
-                await write_log(session, scan.organization_id, scan.id, warning, level="warning", now=now)
-            await ingest(session, scan, results, now=now)
-            await write_log(
-                session, scan.organization_id, scan.id, f"Scan ended with {len(results.findings)} findings", now=now
-            )
-        await self._services.signals.send(scan.id)
+            yield session
+        await self._services.signals.send(self._lease.subject_id)
+
+    async def _log(self, session: AsyncSession, message: str, *, level: str = "info") -> None:
+        lease, now = self._lease, self._services.clock()
+        await write_log(session, lease.organization_id, lease.subject_id, message, level=level, now=now)
+
+
+def _results(
+    image: FetchedImage,
+    conclusion: Conclusion,
+    native: NativeRun | None,
+    efficiency: ImageEfficiency | None,
+    keys: EvidenceKeys | None,
+) -> ScanResults:
+    """Pure computation, and a lot of it for a large image: not on the event loop."""
+    merged = merge(conclusion.voices)
+    inventory = native.inventory if native else None
+    by_tool = conclusion.judged_by_tool
+    return compressed(
+        ScanResults(
+            image=image,
+            inventory=inventory,
+            engines=conclusion.engines,
+            packages=merged.packages,
+            findings=merged.findings,
+            misconfigurations=merged.misconfigurations,
+            secrets=merged.secrets,
+            checks=native.configuration.checks if native and native.configuration else (),
+            efficiency=efficiency or (native.efficiency if native else None),
+            answered=conclusion.answered,
+            grade_reason=conclusion.ungraded
+            or grade_reason(
+                [run.engine for run in conclusion.engines],
+                completed=conclusion.judged,
+                uncovered=native.uncovered if native and not by_tool else {},
+                unread=inventory.unread if inventory and not by_tool else (),
+                packages=max(len(merged.packages), len(inventory.packages) if inventory else 0),
+            ),
+            keys=keys,
+        )
+    )
+
+
+def _state(run: EngineResult) -> RunState:
+    return RunState(
+        engine=run.engine,
+        status=run.status,
+        provider=run.provider,
+        message=run.message,
+        started_at=run.started_at,
+        duration_ms=run.duration_ms,
+    )
+
+
+def _system_name(inventory: Inventory | None) -> str | None:
+    system = inventory.operating_system if inventory else None
+    return system.name if system else None

@@ -13,6 +13,7 @@ from arq.utils import poll
 from arq.worker import Worker, func
 from redis.exceptions import RedisError
 
+from workers.feeds.update import refresh_forever
 from workers.reconciler import reconcile_forever
 from workers.runner import JobRunner
 from workers.runtime import WorkerRuntime
@@ -44,6 +45,8 @@ async def running_worker(
                 _listen_forever(runner, connect, queue_name=queue_name, function=function), name="queue"
             ),
         ]
+        if runtime.feeds is not None and runtime.feeds.every_seconds:
+            tasks.append(asyncio.create_task(refresh_forever(runtime.feeds, runtime.feed_source), name="feeds"))
         log.info("worker.started", owner=runtime.owner, concurrency=runtime.limits.concurrency)
         try:
             yield

@@ -23,9 +23,10 @@ from rich.markup import escape
 from rich.rule import Rule
 
 from app import administration
+from app.client.answers import Finding, Scan
 from app.demo import SAMPLE_ADVISORIES
 from app.demo.image import DemoImage, build_demo_image
-from app.presentation import SCAN_FIELDS, print_scan, show_progress
+from app.presentation import print_scan, show_progress
 from app.settings import LogLevel, Settings
 from schema.kernel.errors import ErrorCode, HarborGuardError
 from schema.kernel.principal import Role
@@ -33,8 +34,15 @@ from schema.kernel.principal import Role
 START_SECONDS = 30.0
 SCAN_SECONDS = 120.0
 ENGINES = ("trivy", "grype", "syft", "dockle", "osv", "dive")
-QUERY = f"query Demo($id: ID!) {{ scan(id: $id) {{ {SCAN_FIELDS} }} }}"
-REST_TO_GRAPHQL = {"compliance": "grade", "duration": "durationMs"}
+QUERY = """
+query Demo($id: ID!) {
+  scan(id: $id) {
+    grade riskScore
+    counts { critical high medium low unknown total }
+    findings { meta { total } }
+  }
+}
+"""
 
 
 async def tour(directory: Path, out: Console) -> None:
@@ -85,8 +93,8 @@ async def _scan(api: httpx.AsyncClient, image: DemoImage, out: Console) -> None:
     scan = await _data(api.get(f"/api/scans/{queued['id']}"))
     if scan["status"] != "COMPLETE":
         raise _broken(f"The scan is {scan['status']}: {scan['failureReason']}")
-    findings = (await api.get(f"/api/scans/{queued['id']}/findings", params={"limit": 15})).json()
-    print_scan(_as_graphql(scan, findings), out)
+    findings = (await api.get(f"/api/scans/{queued['id']}/findings", params={"limit": 200})).json()
+    print_scan(Scan.model_validate(scan), [Finding.model_validate(each) for each in findings["data"]], out)
 
     _step(out, "5", "The same scan by one GraphQL query")
     answer = (await api.post("/graphql", json={"query": QUERY, "variables": {"id": queued["id"]}})).json()
@@ -113,14 +121,6 @@ def _say_how_to_go_on(out: Console) -> None:
         "README.md, docs/quickstart.md                   the calls above as curl, and the GraphQL guide",
     ):
         out.print(f"  {line}", highlight=False)
-
-
-def _as_graphql(scan: Mapping[str, Any], findings: Mapping[str, Any]) -> dict[str, Any]:
-    """The REST answer under GraphQL's names: REST keeps the documented ones (`compliance`, `duration`)."""
-    return {
-        **{REST_TO_GRAPHQL.get(name, name): value for name, value in scan.items()},
-        "findings": {"items": findings["data"], "meta": findings["meta"]},
-    }
 
 
 async def _data(request: Any) -> dict[str, Any]:

@@ -35,6 +35,22 @@ _PEP_503 = re.compile(r"[-_.]+")
 _MAJOR = re.compile(r"[0-9]+")
 _UBUNTU_RELEASE = re.compile(r"[0-9]+\.[0-9]+")
 _RED_HAT_STREAMS = ("", "::baseos", "::appstream", "::crb")
+_RED_HAT_BY_MINOR = 10  # the first release whose advisories are filed by minor release, without a repository
+_RED_HAT_MINORS = range(11)
+_SUSE_SERVER = re.compile(r"Linux Enterprise (?:Server|Desktop)[A-Za-z ]* (15(?: SP[0-9])?)")
+# The modules of SUSE Linux Enterprise 15 that its base images install from.
+_SUSE_MODULES = (
+    "Basesystem",
+    "Certifications",
+    "Containers",
+    "Desktop Applications",
+    "Development Tools",
+    "Legacy",
+    "Public Cloud",
+    "Python 3",
+    "Server Applications",
+    "Web and Scripting",
+)
 _UBUNTU_PRO = "Ubuntu:Pro:"
 
 
@@ -71,7 +87,8 @@ def advisory_ecosystems(ecosystem: str) -> tuple[str, ...]:
     """The ecosystems under which a package of `ecosystem` may have advisories, its own first.
 
     A record filed without a release speaks for all of them. Ubuntu's long-term releases are filed with and without their
-    suffix, and once their support is over only under Ubuntu Pro. Red Hat files a release by repository.
+    suffix, and once their support is over only under Ubuntu Pro. Red Hat files a release by repository (from 10 on by minor
+    release), SUSE by the module that ships the package, and which one that is an image does not tell.
     """
     base, _, release = ecosystem.partition(":")
     found = [ecosystem]
@@ -80,6 +97,11 @@ def advisory_ecosystems(ecosystem: str) -> tuple[str, ...]:
         found += [f"Ubuntu:{version}", f"Ubuntu:{version}:LTS", f"{_UBUNTU_PRO}{version}:LTS"]
     elif base == "Red Hat" and (number := _MAJOR.search(release)):
         found += [f"Red Hat:enterprise_linux:{number[0]}{stream}" for stream in _RED_HAT_STREAMS]
+        if int(number[0]) >= _RED_HAT_BY_MINOR:
+            found += [f"Red Hat:enterprise_linux:{number[0]}.{minor}" for minor in _RED_HAT_MINORS]
+    elif base == "SUSE" and (server := _SUSE_SERVER.fullmatch(release)):
+        found += [f"SUSE:Linux Enterprise Module for {module} {server[1]}" for module in _SUSE_MODULES]
+        found.append(f"SUSE:Linux Enterprise Server {server[1]}-LTSS")
     elif base in ("AlmaLinux", "Debian", "Rocky Linux") and (number := _MAJOR.match(release)):
         found.append(f"{base}:{number[0]}")
     found.append(base)

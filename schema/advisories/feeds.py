@@ -1,4 +1,4 @@
-"""Reading OSV documents from a file, a directory or a ZIP archive, one at a time and within limits.
+"""Reading the documents of a feed from a file, a directory or a ZIP archive, one at a time and within limits.
 
 A feed is whatever an operator points at: OSV's own `all.zip`, a checkout of an advisory database, one exported file. It
 is read, never unpacked: nothing of it is written anywhere. A document that cannot be read is a value in the stream, so
@@ -7,7 +7,9 @@ that one bad file never costs the rest.
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import stat
 import zipfile
 import zlib
@@ -32,6 +34,7 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 0x1
 _RATIO_FREE = 1 << 20  # bytes: below this a high ratio is harmless and, in text, common
 _DEPTH = 64
+_WHITESPACE = re.compile(r"[ \t\r\n]*")
 
 _YamlLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's parser where it's there
 
@@ -74,6 +77,59 @@ def read_documents(
     with path.open("rb") as file:
         magic = file.read(4)
     return _read_zip(path, tally) if magic in _ZIP_MAGIC else _read_whole_file(path, tally)
+
+
+def read_members(path: Path, *, limits: FeedLimits = DEFAULT_LIMITS) -> Iterator[tuple[str, object]]:
+    """The members of the one JSON object a file holds, as (key, parsed value or UnreadableDocument).
+
+    For a document of tens of megabytes: as text it is small, as Python values it is not, so one member at a time is made
+    into values. Raises HarborGuardError for a file over the limit, and as soon as it shows that it is no JSON object: one
+    that was cut off must not pass for a shorter one.
+    """
+    with path.open("rb") as file:
+        data = file.read(limits.file + 1)
+    if len(data) > limits.file:
+        raise _over(f"{path.name} has more than {limits.file} bytes")
+    try:
+        yield from _members(data.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise bad_request(f"{path.name} is not a JSON object: {str(error)[:200]}") from None
+
+
+def _members(text: str) -> Iterator[tuple[str, object]]:
+    """The standard library finds where a value ends; orjson reads it, strictly. ValueError for anything but an object."""
+    decoder = json.JSONDecoder()
+    at = _expect(text, _skip(text, 0), "{")
+    if text.startswith("}", at):
+        at += 1
+    else:
+        while True:
+            key, at = decoder.raw_decode(text, at)
+            if not isinstance(key, str):
+                raise ValueError(f"expected a name at character {at}")  # noqa: TRY004 -- of the file, not of a caller
+            start = _expect(text, _skip(text, at), ":")
+            _, at = decoder.raw_decode(text, start)
+            yield key.encode("utf-8", "replace").decode(), _load_json(text[start:at].encode("utf-8", "surrogatepass"))
+            at = _skip(text, at)
+            if text.startswith("}", at):
+                at += 1
+                break
+            at = _expect(text, at, ",")
+    if _skip(text, at) != len(text):
+        raise ValueError(f"expected nothing after character {at}")
+
+
+def _expect(text: str, at: int, character: str) -> int:
+    """Where the next token begins after this one."""
+    if not text.startswith(character, at):
+        raise ValueError(f"expected {character!r} at character {at}")
+    return _skip(text, at + 1)
+
+
+def _skip(text: str, at: int) -> int:
+    match = _WHITESPACE.match(text, at)
+    assert match is not None  # it matches nothing as well
+    return match.end()
 
 
 def _ignore(done: int, total: int) -> None:

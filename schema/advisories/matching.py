@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
 
+from schema.advisories.catalog import is_first_hand
 from schema.advisories.ecosystems import (
     RPM,
     advisory_ecosystems,
@@ -44,8 +45,11 @@ def lookup_keys(package: PackageRecord) -> tuple[LookupKey, ...]:
 
 
 def uncovered_ecosystems(packages: Iterable[PackageRecord], covered: Collection[str]) -> dict[str, int]:
-    """How many packages nobody could judge, by their ecosystem; `covered` are the ecosystems the store has records of."""
-    counts = Counter(package.ecosystem for package in packages)
+    """How many packages nobody could judge, by their ecosystem; `covered` are the ecosystems the store has records of.
+
+    A language's package with an owner needs no data of its own: it is judged as the distribution's package.
+    """
+    counts = Counter(package.ecosystem for package in packages if package.owner is None)
     return {
         ecosystem or UNKNOWN_DISTRIBUTION: count
         for ecosystem, count in counts.items()
@@ -77,7 +81,11 @@ def match_packages(packages: Iterable[PackageRecord], advisories: Advisories) ->
     - Fixed versions are those above the installed one, lowest first, without any that another record of the flaw still
       calls affected (unless that leaves none).
 
-    Withdrawn advisories do not count.
+    - Of copies of one record in several feeds one counts: a distribution's own feed before any other, else the copy that
+      changed last. What a distribution's own feed says of a CVE and a package clears it of what others file for the
+      distribution under that CVE.
+
+    Withdrawn advisories do not count, nor do older copies of them.
     """
     matcher = _Matcher(advisories)
     return [finding for package in packages for finding in matcher.findings(package)]
@@ -88,7 +96,8 @@ _Target: TypeAlias = tuple[str, str, str]  # ecosystem, name, and the version th
 
 def _targets(package: PackageRecord) -> tuple[_Target, ...]:
     ecosystem = package.ecosystem
-    if ecosystem is None:
+    # What a distribution's package brought is patched under that package's version, which is matched itself.
+    if ecosystem is None or package.owner is not None:
         return ()
     if not is_distribution(ecosystem):
         named = [(normalize_name(ecosystem, package.name), package.version)]
@@ -162,21 +171,22 @@ class _Entry:
     """An advisory's entry about one package, ready to be asked about many versions."""
 
     ecosystem: str
-    ranges: tuple[_Range, ...]
-    versions: frozenset[str]
-    fixes: tuple[tuple[VersionKey, str], ...]  # each fixed version once, ascending
+    ranges: list[_Range]
+    versions: tuple[str, ...]  # a set would cost more than the one or two look-ups most entries see
+    fixes: list[str]
     modular: bool | None  # of an RPM: whether the fix was built in a module stream, None where there is no fix to tell
 
     @classmethod
     def compile(cls, affected: AffectedPackage) -> _Entry:
-        texts = {text for source in affected.ranges for kind, text in source.events if kind == "fixed"}
-        rpm = ecosystem_base(affected.ecosystem) in RPM
+        ecosystem = affected.ecosystem
+        fixes = [text for source in affected.ranges for kind, text in source.events if kind == "fixed"]
+        rpm = ecosystem_base(ecosystem) in RPM
         return cls(
-            ecosystem=affected.ecosystem,
-            ranges=tuple(_Range.compile(affected.ecosystem, source) for source in affected.ranges),
-            versions=frozenset(affected.versions),
-            fixes=_each_once((version_key(affected.ecosystem, text), text) for text in texts),
-            modular=any(_MODULE in text for text in texts) if rpm and texts else None,
+            ecosystem=ecosystem,
+            ranges=[_Range.compile(ecosystem, source) for source in affected.ranges],
+            versions=affected.versions,
+            fixes=fixes,
+            modular=any(_MODULE in text for text in fixes) if rpm and fixes else None,
         )
 
     def affects(self, installed: _Installed) -> bool:
@@ -198,16 +208,21 @@ class _Entry:
         return key is not None and any(version_key(self.ecosystem, listed) == key for listed in self.versions)
 
     def fixes_above(self, installed: _Installed) -> tuple[tuple[VersionKey, str], ...]:
+        """Each once, ascending."""
         key = installed.key
-        return () if key is None else tuple(fix for fix in self.fixes if fix[0] > key)
+        if key is None:
+            return ()
+        keyed = [(version_key(self.ecosystem, text), text) for text in self.fixes]
+        return _each_once([(at, text) for at, text in keyed if at is not None and at > key])
 
 
-def _each_once(fixes: Iterable[tuple[VersionKey | None, str]]) -> tuple[tuple[VersionKey, str], ...]:
+def _each_once(fixes: Sequence[tuple[VersionKey, str]]) -> tuple[tuple[VersionKey, str], ...]:
     """Ascending; of two spellings of one version the shorter is kept."""
+    if len(fixes) <= 1:
+        return tuple(fixes)
     found: dict[VersionKey, str] = {}
     for key, text in sorted(fixes, key=lambda fix: (len(fix[1]), fix[1])):
-        if key is not None:
-            found.setdefault(key, text)
+        found.setdefault(key, text)
     return tuple(sorted(found.items()))
 
 
@@ -224,18 +239,21 @@ class _Line:
     names: tuple[str, ...]  # of the flaw: the record's id and its aliases
     cves: tuple[str, ...]
     flaw: str  # the name of these the flaw goes by
+    first_hand: bool  # from the distribution's own feed
     pro: bool  # about builds only subscribers of Ubuntu Pro get
 
     @classmethod
     def compile(cls, record: AdvisoryRecord, affected: AffectedPackage) -> _Line:
         names = (record.id, *record.aliases)
+        cves = tuple(dict.fromkeys(filter(is_cve, names)))
         return cls(
             record=record,
             affected=affected,
             entry=_Entry.compile(affected),
             names=names,
-            cves=tuple(dict.fromkeys(filter(is_cve, names))),
-            flaw=min(names, key=_id_order),
+            cves=cves,
+            flaw=cves[0] if len(cves) == 1 else min(names, key=id_order),
+            first_hand=is_first_hand(record.feed, affected.ecosystem),
             pro=is_ubuntu_pro(affected.ecosystem),
         )
 
@@ -254,6 +272,24 @@ class _Hit:
     line: _Line
     entries: tuple[_Entry, ...]
     fixes: tuple[tuple[VersionKey, str], ...]
+
+
+def _of_one_feed(questions: Sequence[_Question]) -> Sequence[_Question]:
+    """Of the questions about one record those about the copy that counts."""
+    if all(line.record.feed == questions[0][0].record.feed for line, _ in questions):
+        return questions
+    best = max(
+        (line for line, _ in questions), key=lambda line: (line.first_hand, line.record.modified, line.record.feed)
+    )
+    return [question for question in questions if question[0].record.feed == best.record.feed]
+
+
+def _without_cleared(hits: list[_Hit], cleared: Sequence[_Line]) -> list[_Hit]:
+    """Without what others say of a CVE that the distribution itself says this version does not have."""
+    safe = {line.cves[0] for line in cleared if line.first_hand and len(line.cves) == 1}
+    if not safe:
+        return hits
+    return [hit for hit in hits if hit.line.first_hand or len(hit.line.cves) != 1 or hit.line.cves[0] not in safe]
 
 
 def _judge(questions: Sequence[_Question]) -> _Hit | None:
@@ -332,13 +368,17 @@ class _Matcher:
     def _find(self, targets: tuple[_Target, ...]) -> tuple[_Flaw, ...]:
         hits: list[_Hit] = []
         cleared: list[_Line] = []
-        for questions in self._questions(targets):
+        for asked in self._questions(targets):
+            questions = asked if len(asked) == 1 else _of_one_feed(asked)
+            if questions[0][0].record.withdrawn is not None:
+                continue
             hit = _judge(questions)
             if hit is None:
                 cleared.append(questions[0][0])
             else:
                 hits.append(hit)
-        return tuple(sorted(self._join(hits, cleared), key=lambda flaw: _id_order(flaw.statement.id))) if hits else ()
+        hits = _without_cleared(hits, cleared)
+        return tuple(sorted(self._join(hits, cleared), key=lambda flaw: id_order(flaw.statement.id))) if hits else ()
 
     def _questions(self, targets: tuple[_Target, ...]) -> Collection[Sequence[_Question]]:
         """What to ask about the package, by advisory."""
@@ -354,7 +394,7 @@ class _Matcher:
         lines = self._lines.get(key)
         if lines is None:
             filed = self._advisories.get(key, ())
-            lines = tuple(_Line.compile(record, affected) for record, affected in filed if record.withdrawn is None)
+            lines = tuple(_Line.compile(record, affected) for record, affected in filed)
             self._lines[key] = lines
         return lines
 
@@ -388,7 +428,7 @@ def _by_flaw(hits: Sequence[_Hit]) -> tuple[dict[str, list[_Hit]], dict[str, lis
     """
     covering = [hit for hit in hits if len(hit.line.cves) > 1]
     groups = _connected([hit for hit in hits if len(hit.line.cves) <= 1] if covering else hits)
-    own = {min((hit.line.flaw for hit in group), key=_id_order): group for group in groups}
+    own = {min((hit.line.flaw for hit in group), key=id_order): group for group in groups}
     bulletins: dict[str, list[_Hit]] = defaultdict(list)
     if covering:
         flaw_of = {name: flaw for flaw, group in own.items() for hit in group for name in hit.line.names}
@@ -412,7 +452,7 @@ def _connected(hits: Sequence[_Hit]) -> list[list[_Hit]]:
 
 
 @lru_cache(maxsize=65_536)
-def _id_order(name: str) -> tuple[int, int, int, str]:
+def id_order(name: str) -> tuple[int, int, int, str]:
     """CVE ids by year and number, then GHSA ids, then all others."""
     if number := cve_number(name):
         return (0, *number, name)
@@ -425,8 +465,8 @@ def _say(flaw: str, own: Sequence[_Hit], bulletins: Sequence[_Hit]) -> _Statemen
     score = choose_score(vectors)
     return _Statement(
         id=flaw,
-        aliases=tuple(sorted({name for hit in own for name in hit.line.names} - {flaw}, key=_id_order)),
-        advisory_ids=tuple(sorted({hit.line.record.id for hit in [*own, *bulletins]}, key=_id_order)),
+        aliases=tuple(sorted({name for hit in own for name in hit.line.names} - {flaw}, key=id_order)),
+        advisory_ids=tuple(sorted({hit.line.record.id for hit in [*own, *bulletins]}, key=id_order)),
         severity=_severity(deciding, score.severity if score else None),
         cvss_score=score.score if score else _score_without_vector(deciding),
         cvss_vectors=vectors,
@@ -456,7 +496,7 @@ def _ordered_vectors(lines: Iterable[_Line]) -> tuple[str, ...]:
 def _title(lines: Iterable[_Line]) -> str:
     """GitHub's summaries are written as titles; others are often the first sentence of a description."""
     titled = [line.record for line in lines if line.record.summary]
-    titled.sort(key=lambda record: (not record.id.startswith("GHSA-"), _id_order(record.id)))
+    titled.sort(key=lambda record: (not record.id.startswith("GHSA-"), id_order(record.id)))
     return titled[0].summary if titled else ""
 
 

@@ -104,7 +104,7 @@ def _read_record(identity: str, document: _Object) -> AdvisoryRecord:
     return AdvisoryRecord(
         id=identity,
         aliases=_aliases(identity, document, distribution=distribution),
-        summary=summary or _first_line(details),
+        summary=summary or first_line(details),
         details=details,
         published=_time(document, "published"),
         modified=_required_time(document, "modified"),
@@ -262,7 +262,8 @@ def _references(document: _Object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(urls))[:MAX_REFERENCES]
 
 
-def _first_line(details: str) -> str:
+def first_line(details: str) -> str:
+    """A title for a record that has none."""
     line = next((line.strip("# \t") for line in details.splitlines() if line.strip("# \t")), "")
     return line if len(line) <= _DERIVED_SUMMARY else f"{line[: _DERIVED_SUMMARY - 1].rstrip()}…"
 

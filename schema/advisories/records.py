@@ -18,7 +18,7 @@ class VersionRange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AffectedPackage:
-    """The part of an advisory about one package of one ecosystem."""
+    """The part of an advisory about one package of one ecosystem. Without ranges and versions it says: not affected."""
 
     ecosystem: str  # as filed: "Debian:12", "PyPI", "npm", "Alpine:v3.19"
     name: str  # normalised as the ecosystem compares names (PEP 503 for PyPI)
@@ -44,3 +44,4 @@ class AdvisoryRecord:
     cvss_vectors: tuple[str, ...]
     references: tuple[str, ...]
     affected: tuple[AffectedPackage, ...]
+    feed: str = ""  # which feed of the store says so; "" until it is stored

@@ -30,6 +30,7 @@ class Package(TenantTable, table=True):
     layer_digest: str = Field(max_length=140)
     layer_index: int
     sources: list[str] = json_field(nullable=False)
+    owner: str | None = Field(default=None, max_length=300)  # the distribution's package that brought a language's
 
 
 class Layer(TenantTable, table=True):

@@ -18,6 +18,8 @@ class PackageType(StrEnum):
     GO = "go"
     CARGO = "cargo"
     MAVEN = "maven"
+    COMPOSER = "composer"
+    NUGET = "nuget"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,7 @@ class PackageRecord:
     path: str  # the file in the image that proves it, without a leading slash
     layer_digest: str  # diff id ("sha256:…" of the uncompressed layer) that put the file there
     layer_index: int  # 0 is the lowest layer
+    owner: str | None = None  # of a language's package: the distribution's package that brought it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,5 +77,5 @@ class Inventory:
     operating_system: OperatingSystem | None
     packages: tuple[PackageRecord, ...]
     layers: tuple[LayerRecord, ...]
-    unread: tuple[str, ...] = ()  # package databases that are there but that this version does not read
+    unread: tuple[str, ...] = ()  # package databases that are there but could not be read
     warnings: tuple[str, ...] = ()  # a malformed database is a warning on what it holds, not a failed scan

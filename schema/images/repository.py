@@ -156,13 +156,16 @@ async def file_digest(
     organization_id: str,
     image_id: str,
     *,
-    digest: str,
-    platform: str,
+    digest: str | None,
+    platform: str | None,
     size_bytes: int,
     operating_system: str | None,
     config: Mapping[str, Any],
     now: datetime,
 ) -> None:
+    """Of an image nobody fetched, which has no size, nothing is filed: whoever fetches it will know more."""
+    if not size_bytes:
+        return
     await insert_missing(
         session,
         Digest,
@@ -178,6 +181,13 @@ async def file_digest(
             "created_at": now,
         },
         unique=("organization_id", "image_id", "digest"),
+    )
+
+
+async def hold_image(session: AsyncSession, organization_id: str, image_id: str) -> None:
+    """Until the transaction ends nobody else files anything of this image."""
+    await session.execute(
+        select(col(Image.id)).where(tenant(Image, organization_id), col(Image.id) == image_id).with_for_update()
     )
 
 

@@ -7,6 +7,18 @@ from typing import Annotated
 
 import strawberry
 
+from schema.documents.formats import DocumentFormat
+from schema.documents.repository import load_latest
+from schema.documents.types import (
+    Document,
+    FormatArgument,
+    PerEngine,
+    SbomArgument,
+    SbomFormat,
+    TagArgument,
+    admit,
+    write,
+)
 from schema.execution.lookahead import wanted
 from schema.images import repository
 from schema.kernel.arguments import AfterCursor, PageLimit, PageNumber
@@ -65,6 +77,28 @@ class Image:
                 page_request(page=page, limit=limit, sort=sort, after=after),
                 wanted=wanted(info, "items"),
             )
+
+    @resolved_field(
+        description=(
+            "Its latest complete scan in a standard's format. CONFLICT when there is none yet; needs `scans:view`, and "
+            "every format but spdx `vulnerabilities:view`."
+        )
+    )
+    async def document(
+        self, info: Info, format: FormatArgument, tag: TagArgument = None, *, per_engine: PerEngine = False
+    ) -> Document:
+        admit(info.context, format)
+        async with info.context.read() as session:
+            contents = await load_latest(session, info.context.organization_id, self.id, tag=tag)
+        return await write(contents, format, per_engine=per_engine)
+
+    @resolved_field(description="The bill of materials: `document` of a format made for that. CONFLICT as there.")
+    async def sbom(self, info: Info, format: SbomArgument = SbomFormat.CYCLONEDX, tag: TagArgument = None) -> Document:
+        wanted_format = DocumentFormat(format.value)
+        admit(info.context, wanted_format)
+        async with info.context.read() as session:
+            contents = await load_latest(session, info.context.organization_id, self.id, tag=tag)
+        return await write(contents, wanted_format)
 
 
 @strawberry.type(description="An image archive that was sent to be scanned.")

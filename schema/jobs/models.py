@@ -5,14 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Index, UniqueConstraint
+from sqlalchemy import Index, UniqueConstraint, text
 from sqlmodel import Field
 
 from schema.kernel.columns import TenantTable, enum_field, id_field, optional_time_field, time_field
 
 
 class JobKind(StrEnum):
-    SCAN = "scan"
+    SCAN = "scan"  # its subject is the scan
+    REMATCH = "rematch"  # of all tags of an organization; its subject is the state of the advisories
 
 
 class JobState(StrEnum):
@@ -23,19 +24,37 @@ class JobState(StrEnum):
     CANCELLED = "CANCELLED"
 
 
+# What the partial indexes below hold, each as small as what it is about. Written out, not bound: only then do both
+# databases know that an index has all the rows a query asks for.
+IS_DUE = text(f"state = '{JobState.QUEUED}'")
+IS_RUNNING = text(f"state = '{JobState.RUNNING}'")
+HAS_ENDED = text("finished_at IS NOT NULL")
+WAS_LEASED = text("leased_at IS NOT NULL")
+
+
 class Job(TenantTable, table=True):
     """One piece of work on one subject.
 
     A worker owns a job while `lease_owner` is its name and `lease_expires_at` lies ahead; it renews the lease as long as
     it lives. An expired lease means the worker is gone: the reconciler queues the job again until `attempt` is used up.
+    `leased_at`, when a worker last took it, tells how long its organization has waited since.
     """
 
     __tablename__ = "jobs"
     __table_args__ = (
         UniqueConstraint("kind", "subject_id"),
-        Index(None, "state", "priority", "created_at", "id"),
-        Index(None, "organization_id", "state"),
-        Index(None, "state", "lease_expires_at"),
+        Index(
+            "ix_jobs_due",
+            "organization_id",
+            "priority",
+            "created_at",
+            "id",
+            sqlite_where=IS_DUE,
+            postgresql_where=IS_DUE,
+        ),
+        Index("ix_jobs_running", "organization_id", sqlite_where=IS_RUNNING, postgresql_where=IS_RUNNING),
+        Index("ix_jobs_ended", "state", sqlite_where=HAS_ENDED, postgresql_where=HAS_ENDED),
+        Index("ix_jobs_leased", "organization_id", "leased_at", sqlite_where=WAS_LEASED, postgresql_where=WAS_LEASED),
     )
 
     id: str = id_field()
@@ -47,6 +66,7 @@ class Job(TenantTable, table=True):
     max_attempts: int = 3
     lease_owner: str | None = Field(default=None, max_length=100)
     lease_expires_at: datetime | None = optional_time_field()
+    leased_at: datetime | None = optional_time_field()
     cancel_requested: bool = False
     created_at: datetime = time_field()
     finished_at: datetime | None = optional_time_field()

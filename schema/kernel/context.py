@@ -28,6 +28,7 @@ class Limits:
     max_upload_bytes: int
     session_idle_seconds: int
     session_absolute_seconds: int
+    max_report_bytes: int = 128 * 1024**2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

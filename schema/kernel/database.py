@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.base import Executable
 from sqlalchemy.sql.dml import UpdateBase
 
+from schema.kernel import sqlite
 from schema.kernel.errors import ErrorCode, HarborGuardError
 from schema.kernel.recent import RecentRows
 
@@ -45,12 +46,23 @@ def _dump_json(value: object) -> str:
 
 
 class _NotingSession(Session):
-    """Notes in `info` which tables its statements change."""
+    """Notes in `info` which tables its statements change.
+
+    No statement looks for loaded rows that it might concern: nobody reads a row, changes it and looks at it again.
+    """
 
     def execute(self, statement: Executable, *args: Any, **options: Any) -> Any:
-        if isinstance(statement, UpdateBase) and BOOKKEEPING not in statement.get_execution_options():
-            self.info.setdefault(CHANGED, set()).add(cast("Table", statement.table).name)
+        if isinstance(statement, UpdateBase):
+            if BOOKKEEPING not in statement.get_execution_options():
+                self.info.setdefault(CHANGED, set()).add(cast("Table", statement.table).name)
+            given = options.get("execution_options") or {}
+            options["execution_options"] = {"synchronize_session": False, **given}
         return super().execute(statement, *args, **options)
+
+
+def _load_json(text: str) -> Any:
+    """Half of what lists hold is nothing, and a large read has a hundred thousand of them."""
+    return [] if text == "[]" else orjson.loads(text)
 
 
 class Database:
@@ -64,17 +76,19 @@ class Database:
             self._reader = self._sqlite_engine(writer=False)
             self._writer = self._sqlite_engine(writer=True)
         else:
-            self._reader = self._writer = create_async_engine(
+            self._writer = create_async_engine(
                 self.url,
                 pool_size=READ_CONNECTIONS,
                 max_overflow=READ_CONNECTIONS,
                 pool_pre_ping=True,
                 pool_timeout=10,
                 json_serializer=_dump_json,
-                json_deserializer=orjson.loads,
+                json_deserializer=_load_json,
                 connect_args=CONNECT_ARGS_POSTGRESQL,
             )
             event.listen(self._writer.sync_engine, "do_connect", _connect)
+            # Each statement looks anew by default, so a transaction around reads is two round trips for nothing.
+            self._reader = self._writer.execution_options(isolation_level="AUTOCOMMIT")
 
     def _sqlite_engine(self, *, writer: bool) -> AsyncEngine:
         engine = create_async_engine(
@@ -83,7 +97,7 @@ class Database:
             max_overflow=0,
             pool_timeout=30,
             json_serializer=_dump_json,
-            json_deserializer=orjson.loads,
+            json_deserializer=_load_json,
             connect_args={"timeout": BUSY_TIMEOUT_MS / 1000},
         )
 
@@ -104,14 +118,10 @@ class Database:
         def begin(connection: Any) -> None:
             connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
 
+        event.listen(engine.sync_engine, "do_connect", sqlite.connect)
         event.listen(engine.sync_engine, "connect", configure)
         event.listen(engine.sync_engine, "begin", begin)
         return engine
-
-    @property
-    def reader(self) -> AsyncEngine:
-        """For what has no session: migrations look before they write."""
-        return self._reader
 
     @property
     def writer(self) -> AsyncEngine:
@@ -120,13 +130,25 @@ class Database:
 
     @property
     def engines(self) -> tuple[AsyncEngine, ...]:
-        return (self._reader,) if self._reader is self._writer else (self._reader, self._writer)
+        """Each with a pool of its own."""
+        return (self._reader, self._writer) if self.is_sqlite else (self._writer,)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
         """A snapshot to read from. Raises SERVICE_UNAVAILABLE when the database cannot be reached."""
         with _translated():
             async with AsyncSession(self._reader, expire_on_commit=False, autoflush=False) as session:
+                yield session
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncSession]:
+        """For several reads that must agree: all of them see the database as the first one did.
+
+        On SQLite every transaction does; on PostgreSQL by default each statement looks anew.
+        """
+        bind = self._reader if self.is_sqlite else self._writer.execution_options(isolation_level="REPEATABLE READ")
+        with _translated():
+            async with AsyncSession(bind, expire_on_commit=False, autoflush=False) as session:
                 yield session
 
     @asynccontextmanager

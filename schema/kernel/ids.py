@@ -6,7 +6,6 @@ unique tie-breaker of every index.
 
 from __future__ import annotations
 
-import base64
 import os
 import time
 from enum import StrEnum
@@ -30,12 +29,18 @@ class IdPrefix(StrEnum):
     FINDING = "fnd"
     PACKAGE = "pkg"
     LAYER = "lay"
+    MISCONFIGURATION = "mis"
+    SECRET = "sec"  # noqa: S105 -- a prefix, not a secret
     JOB = "job"
     SESSION = "ses"
     UPLOAD = "upl"
     OUTBOX = "out"
     ADVISORY_IMPORT = "imp"
     MEMBERSHIP = "mem"
+
+
+_DIGITS = "0123456789abcdefghijklmnopqrstuv"
+_PAIRS = [high + low for high in _DIGITS for low in _DIGITS]
 
 
 def uuid7_bytes() -> bytes:
@@ -49,4 +54,5 @@ def uuid7_bytes() -> bytes:
 
 def new_id(prefix: IdPrefix) -> str:
     """`new_id(IdPrefix.SCAN)` -> "scn-06e1…" (prefix, dash, 26 characters)."""
-    return f"{prefix}-{base64.b32hexencode(uuid7_bytes()).decode('ascii').rstrip('=').lower()}"
+    number = int.from_bytes(uuid7_bytes(), "big") << 2  # 130 bits: 26 digits of five, read two at a time
+    return f"{prefix}-{''.join([_PAIRS[number >> shift & 1023] for shift in range(120, -1, -10)])}"

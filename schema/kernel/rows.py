@@ -60,7 +60,7 @@ def _from_postgresql(element: _WrittenTime, compiler: SQLCompiler, **options: An
 
 def as_time(column: Any) -> ColumnElement[str]:
     """A time column as the text an answer has: half of what a row costs would go into reading and writing times."""
-    return _WrittenTime(col(column))
+    return _WrittenTime(column)
 
 
 def as_text(column: Any) -> ColumnElement[str]:

@@ -50,17 +50,18 @@ class ByteStream:
 
 def _parse_stream(value: object) -> ByteStream:
     if not isinstance(value, ByteStream):
-        msg = "an archive is sent as the body of POST /api/images/upload"
+        msg = "is sent as the body of a request, to POST /api/images/upload or /api/scans/import"
         raise ValueError(msg)  # noqa: TRY004
     return value
 
 
 def _no_output(_value: object) -> Any:
-    msg = "Archive is an input only"
+    msg = "a body is an input only"
     raise ValueError(msg)
 
 
 Archive = NewType("Archive", object)
+Report = NewType("Report", object)
 Long = NewType("Long", int)
 
 SCALARS: dict[object, ScalarDefinition] = {
@@ -80,6 +81,12 @@ SCALARS: dict[object, ScalarDefinition] = {
     Archive: strawberry.scalar(
         name="Archive",
         description="An image archive, streamed as the body of POST /api/images/upload.",
+        serialize=_no_output,
+        parse_value=_parse_stream,
+    ),
+    Report: strawberry.scalar(
+        name="Report",
+        description="What a tool found elsewhere, as JSON, streamed as the body of POST /api/scans/import.",
         serialize=_no_output,
         parse_value=_parse_stream,
     ),

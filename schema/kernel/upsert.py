@@ -1,15 +1,36 @@
-"""Inserts that meet what is there already, spelled once for both databases."""
+"""Inserts of many rows, and inserts that meet what is there already, spelled once for both databases."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Any, TypeVar
 
-from sqlalchemy import CursorResult
+from sqlalchemy import CursorResult, insert
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from schema.kernel.columns import Table, metadata
+
+T = TypeVar("T")
+
+
+BATCH = 500  # rows of a statement
+
+
+def batches(rows: Iterable[T]) -> Iterable[list[T]]:
+    """As they are used: rows that are made while they are written do not hold up whatever else goes on."""
+    remaining = iter(rows)
+    while batch := list(islice(remaining, BATCH)):
+        yield batch
+
+
+async def insert_rows(session: AsyncSession, table: type[Table], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Inserts the rows, all with the same keys, a batch with each statement."""
+    connection = await session.connection()  # past the ORM, which takes four times as long
+    statement = insert(metadata.tables[str(table.__tablename__)])
+    for batch in batches(rows):
+        await connection.execute(statement, batch)
 
 
 async def insert_missing(

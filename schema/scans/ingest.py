@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import col
 
 from schema.dependencies.models import Layer, Package
-from schema.dependencies.records import Inventory, PackageRecord, PackageType
+from schema.dependencies.records import Inventory, LayerRecord, PackageRecord
 from schema.images.reference import ImageReference
 from schema.images.repository import change_image, change_tag, file_digest
 from schema.kernel.ids import IdPrefix, new_id
-from schema.kernel.tenancy import tenant
-from schema.kernel.upsert import insert_missing
+from schema.kernel.upsert import insert_rows
 from schema.scans import repository
+from schema.scans.evidence import CheckOutcome, EvidenceKeys, ImageEfficiency, MisconfigurationRecord, SecretRecord
 from schema.scans.failures import FailureCode
-from schema.scans.models import Engine, EngineRunStatus, Scan, ScanPhase, ScanStatus
+from schema.scans.filing import Changes, file_findings, key
+from schema.scans.merging import MergedFinding, MergedPackage, Sighted
+from schema.scans.models import (
+    Engine,
+    EngineRunStatus,
+    Misconfiguration,
+    Scan,
+    ScanEvidence,
+    ScanPhase,
+    ScanStatus,
+    Secret,
+)
 from schema.scans.rules import scan_outcome
 from schema.vulnerabilities import counts
-from schema.vulnerabilities.models import ScanFinding, TriageStatus, Vulnerability
 from schema.vulnerabilities.records import FindingRecord
 from schema.vulnerabilities.scores import SeverityCounts, grade, risk_score
 from schema.vulnerabilities.severity import severity_rank
-
-BATCH = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,51 +57,67 @@ class EngineResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchedImage:
-    """What was scanned, as its manifest and config say."""
+    """What was scanned, as its manifest and config say; of an image that nobody fetched not all is known."""
 
-    digest: str
-    platform: str
-    size_bytes: int
+    digest: str | None
+    platform: str | None
+    size_bytes: int  # 0: it was not fetched
+    operating_system: str | None
     config: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanResults:
-    """Everything a scan learned, ready to be stored."""
+    """Everything a scan learned; `compressed` makes it ready to be stored.
+
+    With `read_by` the image was read by that earlier scan: its packages, layers, misconfigurations and secrets are shared,
+    and there are none here.
+    """
 
     image: FetchedImage
-    inventory: Inventory | None
+    inventory: Inventory | None  # its layers, and what could not be read; packages are those of all providers
     engines: tuple[EngineResult, ...]
-    findings: tuple[FindingRecord, ...]
-    finding_sources: tuple[str, ...]  # providers behind the findings; one native run counts once
-    finding_engines: tuple[Engine, ...]  # requested engines those providers answered for
-    package_sources: tuple[str, ...]
+    packages: tuple[MergedPackage, ...] = ()
+    findings: tuple[MergedFinding, ...]
+    misconfigurations: tuple[Sighted[MisconfigurationRecord], ...] = ()
+    secrets: tuple[Sighted[SecretRecord], ...] = ()
+    checks: tuple[CheckOutcome, ...] = ()
+    efficiency: ImageEfficiency | None = None
+    answered: frozenset[str] = frozenset()  # providers that looked for vulnerabilities
     grade_reason: str | None  # why there is no grade; None: grade it
-    warnings: tuple[str, ...] = field(default=())
+    keys: EvidenceKeys | None = None
+    read_by: Scan | None = None
+
+
+def compressed(results: ScanResults) -> ScanResults:
+    """With what the providers printed made smaller, for keeping. Takes its time: not on the event loop."""
+    engines = (replace(run, output=run.output and zlib.compress(run.output)) for run in results.engines)
+    return replace(results, engines=tuple(engines))
 
 
 async def ingest(session: AsyncSession, scan: Scan, results: ScanResults, *, now: datetime) -> None:
     """Stores the results and ends the scan. Statements grow with batches of 500 rows, not with findings."""
-    organization_id = scan.organization_id
-    operating_system = results.inventory.operating_system if results.inventory else None
+    organization_id, image = scan.organization_id, results.image
     await file_digest(
         session,
         organization_id,
         scan.image_id,
-        digest=results.image.digest,
-        platform=results.image.platform,
-        size_bytes=results.image.size_bytes,
-        operating_system=operating_system.name if operating_system else None,
-        config=results.image.config,
+        digest=image.digest,
+        platform=image.platform,
+        size_bytes=image.size_bytes,
+        operating_system=image.operating_system,
+        config=image.config,
         now=now,
     )
     for run in results.engines:
         await _end_engine(session, scan, run)
-    if results.inventory is not None:
-        await _store_inventory(session, scan, results.inventory, results.package_sources)
-    triage = await _store_findings(session, scan, results, now=now)
+    if results.read_by is None:
+        await _store_reading(session, scan, results)
+    changes = await file_findings(
+        session, scan, results.findings, answered=results.answered, judged=results.grade_reason is None, now=now
+    )
     await counts.refresh(session, organization_id, scan.image_id)
-    await _end_scan(session, scan, results, triage, now=now)
+    await _end_scan(session, scan, results, changes, now=now)
 
 
 async def _end_engine(session: AsyncSession, scan: Scan, run: EngineResult) -> None:
@@ -120,35 +143,81 @@ async def _end_engine(session: AsyncSession, scan: Scan, run: EngineResult) -> N
         )
 
 
-def _batches(rows: Sequence[dict[str, Any]]) -> Iterable[Sequence[dict[str, Any]]]:
-    for start in range(0, len(rows), BATCH):
-        yield rows[start : start + BATCH]
+async def _store_reading(session: AsyncSession, scan: Scan, results: ScanResults) -> None:
+    """What was read from the image itself."""
+    inventory = results.inventory
+    await insert_rows(session, Layer, (_layer_row(scan, layer) for layer in (inventory.layers if inventory else ())))
+    await insert_rows(session, Package, (_package_row(scan, each.record, each.sources) for each in results.packages))
+    await insert_rows(
+        session, Misconfiguration, (_misconfiguration_row(scan, each) for each in results.misconfigurations)
+    )
+    await insert_rows(session, Secret, (_secret_row(scan, each) for each in results.secrets))
+    evidence = {
+        "organization_id": scan.organization_id,
+        "scan_id": scan.id,
+        "unread": list(inventory.unread if inventory else ()),
+        "checks": [asdict(each) for each in results.checks],
+        "efficiency": results.efficiency and asdict(results.efficiency),
+    }
+    await insert_rows(session, ScanEvidence, [evidence])
 
 
-async def _store_inventory(session: AsyncSession, scan: Scan, inventory: Inventory, sources: tuple[str, ...]) -> None:
-    packages = [_package_row(scan, package, sources) for package in inventory.packages]
-    for batch in _batches(packages):
-        await session.execute(insert(Package), list(batch))
-    layers = [
-        {
-            "id": new_id(IdPrefix.LAYER),
-            "organization_id": scan.organization_id,
-            "scan_id": scan.id,
-            "index": layer.index,
-            "digest": layer.digest,
-            "diff_id": layer.diff_id,
-            "size_bytes": layer.size,
-            "diff_size_bytes": layer.diff_size,
-            "file_count": layer.file_count,
-            "created_by": layer.created_by[:4000],
-        }
-        for layer in inventory.layers
-    ]
-    if layers:
-        await session.execute(insert(Layer), layers)
+def _layer_row(scan: Scan, layer: LayerRecord) -> dict[str, Any]:
+    return {
+        "id": new_id(IdPrefix.LAYER),
+        "organization_id": scan.organization_id,
+        "scan_id": scan.id,
+        "index": layer.index,
+        "digest": layer.digest,
+        "diff_id": layer.diff_id,
+        "size_bytes": layer.size,
+        "diff_size_bytes": layer.diff_size,
+        "file_count": layer.file_count,
+        "created_by": layer.created_by[:4000],
+    }
 
 
-def _package_row(scan: Scan, package: PackageRecord, sources: tuple[str, ...]) -> dict[str, Any]:
+def _misconfiguration_row(scan: Scan, sighted: Sighted[MisconfigurationRecord]) -> dict[str, Any]:
+    record = sighted.record
+    return {
+        "id": new_id(IdPrefix.MISCONFIGURATION),
+        **_sighted_columns(scan, sighted),
+        "check_id": record.check_id,
+        "level": record.level,
+        "evidence": list(record.evidence),
+        "remediation": record.remediation[:2000],
+    }
+
+
+def _secret_row(scan: Scan, sighted: Sighted[SecretRecord]) -> dict[str, Any]:
+    record = sighted.record
+    return {
+        "id": new_id(IdPrefix.SECRET),
+        **_sighted_columns(scan, sighted),
+        "rule": record.rule,
+        "line": record.line,
+        "masked": record.masked[:300],
+        "deleted": record.deleted,
+        "place": record.place[:300],
+    }
+
+
+def _sighted_columns(scan: Scan, sighted: Sighted[MisconfigurationRecord] | Sighted[SecretRecord]) -> dict[str, Any]:
+    record = sighted.record
+    return {
+        "organization_id": scan.organization_id,
+        "scan_id": scan.id,
+        "title": record.title[:500],
+        "severity": record.severity,
+        "severity_key": severity_rank(record.severity),
+        "path": record.path,
+        "layer_digest": record.layer_digest,
+        "layer_index": record.layer_index,
+        "sources": list(sighted.sources),
+    }
+
+
+def _package_row(scan: Scan, package: PackageRecord, sources: Sequence[str]) -> dict[str, Any]:
     return {
         "id": new_id(IdPrefix.PACKAGE),
         "organization_id": scan.organization_id,
@@ -166,152 +235,16 @@ def _package_row(scan: Scan, package: PackageRecord, sources: tuple[str, ...]) -
         "layer_digest": package.layer_digest,
         "layer_index": package.layer_index,
         "sources": list(sources),
+        "owner": package.owner,
     }
-
-
-_Key = tuple[str, str, str, PackageType]
-
-
-def _key(finding: FindingRecord) -> _Key:
-    return (finding.vulnerability_id, finding.package.name, finding.package.version, finding.package.type)
 
 
 def distinct(findings: Iterable[FindingRecord]) -> tuple[FindingRecord, ...]:
     """One finding for each flaw of each package version: of one that lies in several places the first place stands."""
-    first: dict[_Key, FindingRecord] = {}
+    first: dict[object, FindingRecord] = {}
     for finding in findings:
-        first.setdefault(_key(finding), finding)
+        first.setdefault(key(finding), finding)
     return tuple(first.values())
-
-
-async def _store_findings(
-    session: AsyncSession, scan: Scan, results: ScanResults, *, now: datetime
-) -> dict[_Key, tuple[str, TriageStatus]]:
-    """Files each finding under its vulnerability, new or known, and links it to the scan. Returns what is filed where."""
-    # In one order for everybody: two scans of one image at once must wait for each other's rows, not for ever.
-    findings = {_key(finding): finding for finding in sorted(results.findings, key=_key)}
-    sources = list(results.finding_sources)
-    rows = [_vulnerability_row(scan, finding, sources, now=now) for finding in findings.values()]
-    for batch in _batches(rows):
-        await insert_missing(
-            session,
-            Vulnerability,
-            batch,
-            unique=("organization_id", "image_id", "cve_id", "package_name", "package_version", "package_type"),
-        )
-    filed = await _filed_vulnerabilities(session, scan)
-    await _refresh_known(session, scan, findings, filed, sources, now=now)
-    engines = [engine.value for engine in results.finding_engines]
-    links = [
-        {
-            "id": new_id(IdPrefix.FINDING),
-            "organization_id": scan.organization_id,
-            "scan_id": scan.id,
-            "vulnerability_id": filed[key][0],
-            "severity": finding.severity,
-            "severity_key": severity_rank(finding.severity),
-            "sources": sources,
-            "agreement": len(sources),
-            "engines": engines,
-            "path": finding.package.path,
-            "layer_digest": finding.package.layer_digest,
-            "layer_index": finding.package.layer_index,
-        }
-        for key, finding in findings.items()
-    ]
-    for batch in _batches(links):
-        await session.execute(insert(ScanFinding), list(batch))
-    return {key: filed[key] for key in findings}
-
-
-def _vulnerability_row(scan: Scan, finding: FindingRecord, sources: list[str], *, now: datetime) -> dict[str, Any]:
-    return {
-        "id": new_id(IdPrefix.VULNERABILITY),
-        "organization_id": scan.organization_id,
-        "image_id": scan.image_id,
-        "cve_id": finding.vulnerability_id,
-        "package_name": finding.package.name,
-        "package_version": finding.package.version,
-        "package_type": finding.package.type,
-        "status": TriageStatus.OPEN,
-        "detected_at": now,
-        **_statement(finding, sources, now=now),
-    }
-
-
-def _statement(finding: FindingRecord, sources: list[str], *, now: datetime) -> dict[str, Any]:
-    """What the latest scan says of a vulnerability; the triage is not part of it."""
-    return {
-        "aliases": list(finding.aliases),
-        "advisory_ids": list(finding.advisory_ids),
-        "title": finding.title[:500],
-        "severity": finding.severity,
-        "severity_key": severity_rank(finding.severity),
-        "cvss": finding.cvss_score,
-        "cvss_key": -1.0 if finding.cvss_score is None else finding.cvss_score,
-        "cvss_vectors": list(finding.cvss_vectors),
-        "fixed_versions": list(finding.fixed_versions),
-        "fixable": bool(finding.fixed_versions),
-        "sources": sources,
-        "agreement": len(sources),
-        "last_seen_at": now,
-    }
-
-
-async def _filed_vulnerabilities(session: AsyncSession, scan: Scan) -> dict[_Key, tuple[str, TriageStatus]]:
-    statement = select(
-        col(Vulnerability.id),
-        col(Vulnerability.status),
-        col(Vulnerability.cve_id),
-        col(Vulnerability.package_name),
-        col(Vulnerability.package_version),
-        col(Vulnerability.package_type),
-    ).where(tenant(Vulnerability, scan.organization_id), col(Vulnerability.image_id) == scan.image_id)
-    return {
-        (row.cve_id, row.package_name, row.package_version, row.package_type): (row.id, row.status)
-        for row in await session.execute(statement)
-    }
-
-
-async def _refresh_known(
-    session: AsyncSession,
-    scan: Scan,
-    findings: Mapping[_Key, FindingRecord],
-    filed: Mapping[_Key, tuple[str, TriageStatus]],
-    sources: list[str],
-    *,
-    now: datetime,
-) -> None:
-    """Advisories change between scans; a fixed one that is seen again is open again."""
-    table = Vulnerability.metadata.tables["vulnerabilities"]
-    changes = [
-        {
-            "row": filed[key][0],
-            **{f"new_{name}": value for name, value in _statement(finding, sources, now=now).items()},
-        }
-        for key, finding in findings.items()
-    ]
-    if not changes:
-        return
-    names = [name.removeprefix("new_") for name in changes[0] if name != "row"]
-    statement = (
-        update(table)
-        .where(tenant(Vulnerability, scan.organization_id), table.c.id == bindparam("row"))
-        .values({name: bindparam(f"new_{name}", type_=table.c[name].type) for name in names})
-    )
-    connection = await session.connection()
-    for batch in _batches(changes):
-        await connection.execute(statement, list(batch))
-    reopened = [filed[key][0] for key in findings if filed[key][1] is TriageStatus.FIXED]
-    for start in range(0, len(reopened), BATCH):
-        await session.execute(
-            update(Vulnerability)
-            .where(
-                tenant(Vulnerability, scan.organization_id),
-                col(Vulnerability.id).in_(reopened[start : start + BATCH]),
-            )
-            .values(status=TriageStatus.OPEN, remediated_at=None)
-        )
 
 
 def verdict(findings: Iterable[FindingRecord], *, graded: bool) -> dict[str, Any]:
@@ -337,19 +270,15 @@ def verdict(findings: Iterable[FindingRecord], *, graded: bool) -> dict[str, Any
 
 
 async def _end_scan(
-    session: AsyncSession,
-    scan: Scan,
-    results: ScanResults,
-    filed: Mapping[_Key, tuple[str, TriageStatus]],
-    *,
-    now: datetime,
+    session: AsyncSession, scan: Scan, results: ScanResults, changes: Changes, *, now: datetime
 ) -> None:
     status, partial = scan_outcome(run.status for run in results.engines)
     failed = status is ScanStatus.FAILED
-    findings = {_key(finding): finding for finding in results.findings}
-    numbers = verdict((findings[key] for key in filed), graded=not failed and results.grade_reason is None)
+    findings = {key(each.record): each.record for each in results.findings}
+    numbers = verdict(findings.values(), graded=not failed and results.grade_reason is None)
     started = scan.started_at or now
     reasons = "; ".join(f"{run.engine.value}: {run.message}" for run in results.engines if run.message)
+    reading = results.read_by
     await repository.change_scan(
         session,
         scan.organization_id,
@@ -360,7 +289,16 @@ async def _end_scan(
         partial=partial,
         digest=results.image.digest,
         platform=results.image.platform,
-        package_count=len(results.inventory.packages) if results.inventory else 0,
+        package_count=reading.package_count if reading else len(results.packages),
+        misconfiguration_count=reading.misconfiguration_count if reading else len(results.misconfigurations),
+        secret_count=reading.secret_count if reading else len(results.secrets),
+        inventory_of=reading and (reading.inventory_of or reading.id),
+        compared_with=changes.compared_with,
+        new_count=changes.new,
+        fixed_count=changes.fixed,
+        fix_available_count=changes.fix_available,
+        evidence_key=results.keys and results.keys.evidence,
+        advisory_key=results.keys and results.keys.advisories,
         failure_code=FailureCode.ENGINES_FAILED if failed else None,
         failure_reason=f"No engine produced a result ({reasons})"[:2000] if failed else None,
         grade_reason=None if failed else results.grade_reason,
@@ -371,12 +309,19 @@ async def _end_scan(
     )
     if failed:
         return
+    await point_to(session, scan, digest=results.image.digest, numbers=numbers, now=now)
+
+
+async def point_to(
+    session: AsyncSession, scan: Scan, *, digest: str | None, numbers: Mapping[str, Any], now: datetime
+) -> None:
+    """The image and the tag now are as this scan says."""
     await change_image(
         session,
         scan.organization_id,
         scan.image_id,
         latest_tag=ImageReference.parse(scan.reference).tag,
-        latest_digest=results.image.digest,
+        latest_digest=digest,
         last_scanned_at=now,
         **numbers,
     )
@@ -385,7 +330,7 @@ async def _end_scan(
             session,
             scan.organization_id,
             scan.tag_id,
-            digest=results.image.digest,
+            digest=digest,
             last_scan_id=scan.id,
             last_scanned_at=now,
             updated_at=now,

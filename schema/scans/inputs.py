@@ -7,6 +7,8 @@ import strawberry
 from schema.kernel.validation import Constraint, constrained
 from schema.scans.enums import Engine
 
+PLATFORM = Constraint(pattern=r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?", hint="must look like linux/amd64 or linux/arm64/v8")
+
 
 @strawberry.input(description="An image to scan, and the engines to scan it with.")
 class TriggerScanInput:
@@ -21,7 +23,7 @@ class TriggerScanInput:
         default=None, description="Registry whose credentials to use; else the one whose host matches, else anonymous."
     )
     platform: str | None = constrained(
-        Constraint(pattern=r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?", hint="must look like linux/amd64 or linux/arm64/v8"),
+        PLATFORM,
         description="Which platform of a multi-platform image; default linux/amd64, or the only one there is.",
         default=None,
     )

@@ -5,6 +5,8 @@ Whoever commits then signals the scan's id, so that listeners look again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -12,12 +14,27 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from schema.audit.repository import record
 from schema.scans import repository
 from schema.scans.failures import ScanFailure
-from schema.scans.models import EngineRunStatus, ScanPhase, ScanStatus
+from schema.scans.models import Engine, EngineRunStatus, Scan, ScanPhase, ScanStatus
+
+# Their results come with the scan's, so without those nothing of them is there.
+_UNSTORED = (EngineRunStatus.QUEUED, EngineRunStatus.RUNNING, EngineRunStatus.COMPLETE)
 
 
-async def begin(session: AsyncSession, organization_id: str, scan_id: str, *, attempt: int, now: datetime) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunState:
+    """How one engine of a running scan stands. What it found is stored with the scan's results."""
+
+    engine: Engine
+    status: EngineRunStatus
+    provider: str | None = None
+    message: str | None = None
+    started_at: datetime | None = None
+    duration_ms: int | None = None
+
+
+async def begin(session: AsyncSession, organization_id: str, scan_id: str, *, attempt: int, now: datetime) -> Scan:
     """A worker starts, for the first time or again: an earlier attempt left nothing but its log."""
-    await repository.change_scan(
+    scan = await repository.start_scan(
         session,
         organization_id,
         scan_id,
@@ -26,9 +43,19 @@ async def begin(session: AsyncSession, organization_id: str, scan_id: str, *, at
         progress=0,
         started_at=now,
     )
-    await repository.change_open_runs(session, organization_id, scan_id, status=EngineRunStatus.RUNNING, started_at=now)
+    await repository.change_engine_runs(
+        session,
+        organization_id,
+        scan_id,
+        status=EngineRunStatus.QUEUED,
+        provider=None,
+        message=None,
+        started_at=None,
+        duration_ms=None,
+    )
     message = "Scan started" if attempt == 1 else f"Scan started again (attempt {attempt})"
     await repository.write_log(session, organization_id, scan_id, message, now=now)
+    return scan
 
 
 async def advance(
@@ -36,13 +63,27 @@ async def advance(
     organization_id: str,
     scan_id: str,
     phase: ScanPhase,
-    message: str,
-    *,
+    *messages: str,
     progress: int,
+    runs: Sequence[RunState] = (),
     now: datetime,
 ) -> None:
+    """Goes on to a phase, or on within it. `messages` are lines of the log, `runs` the engines that stand otherwise now."""
     await repository.change_scan(session, organization_id, scan_id, phase=phase, progress=progress)
-    await repository.write_log(session, organization_id, scan_id, message, now=now)
+    for run in runs:
+        await repository.change_engine_run(
+            session,
+            organization_id,
+            scan_id,
+            run.engine,
+            status=run.status,
+            provider=run.provider,
+            message=run.message,
+            started_at=run.started_at,
+            duration_ms=run.duration_ms,
+        )
+    for message in messages:
+        await repository.write_log(session, organization_id, scan_id, message, now=now)
 
 
 async def end_failed(
@@ -62,8 +103,13 @@ async def end_failed(
         scanned_at=now,
         ordered_at=now,
     )
-    await repository.change_open_runs(
-        session, organization_id, scan_id, status=EngineRunStatus.SKIPPED, message="The scan failed before it could run"
+    await repository.change_engine_runs(
+        session,
+        organization_id,
+        scan_id,
+        _UNSTORED,
+        status=EngineRunStatus.SKIPPED,
+        message="The scan failed before its results were stored",
     )
     await record(
         session,
@@ -89,7 +135,12 @@ async def end_cancelled(session: AsyncSession, organization_id: str, scan_id: st
         scanned_at=now,
         ordered_at=now,
     )
-    await repository.change_open_runs(
-        session, organization_id, scan_id, status=EngineRunStatus.SKIPPED, message="The scan was cancelled"
+    await repository.change_engine_runs(
+        session,
+        organization_id,
+        scan_id,
+        _UNSTORED,
+        status=EngineRunStatus.SKIPPED,
+        message="The scan was cancelled",
     )
     await repository.write_log(session, organization_id, scan_id, "Scan cancelled", now=now)

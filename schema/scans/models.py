@@ -17,7 +17,9 @@ from schema.kernel.columns import (
     optional_time_field,
     time_field,
 )
+from schema.scans.evidence import CheckLevel
 from schema.scans.failures import FailureCode
+from schema.vulnerabilities.records import Severity
 from schema.vulnerabilities.verdict import VerdictColumns
 
 
@@ -68,6 +70,7 @@ class SourceKind(StrEnum):
     REGISTRY = "REGISTRY"
     UPLOAD = "UPLOAD"
     PATH = "PATH"
+    REPORT = "REPORT"  # there are none: an uploaded report tells what somebody else found in them
 
 
 class ScanOrigin(StrEnum):
@@ -85,6 +88,9 @@ class Scan(VerdictColumns, table=True):
         Index(None, "organization_id", "grade_key", "id"),
         Index(None, "organization_id", "risk_key", "id"),
         Index(None, "organization_id", "image_id", "ordered_at"),
+        Index(None, "organization_id", "digest"),
+        Index(None, "inventory_of"),
+        Index(None, "findings_of"),
     )
 
     id: str = id_field()
@@ -107,6 +113,20 @@ class Scan(VerdictColumns, table=True):
     failure_reason: str | None = Field(default=None, max_length=2000)
     grade_reason: str | None = Field(default=None, max_length=2000)  # why there is no grade
     package_count: int = 0
+    misconfiguration_count: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    secret_count: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    compared_with: str | None = Field(default=None, max_length=40)  # the scan of the same tag before this one
+    new_count: int | None = None  # findings that one did not have; None without it
+    fixed_count: int | None = None  # findings it had, and this one has not
+    fix_available_count: int | None = None  # findings of both that have got a fixed version meanwhile
+    # The scan whose rows hold what was read from the image, and what was found in it; None: this one's own. When that
+    # scan is deleted, its rows go to one that shares them.
+    inventory_of: str | None = Field(default=None, max_length=40)
+    findings_of: str | None = Field(default=None, max_length=40)
+    evidence_key: str | None = Field(
+        default=None, max_length=64
+    )  # who was asked what, as a hash; see `schema.scans.reuse`
+    advisory_key: str | None = Field(default=None, max_length=64)  # the advisory data of the native provider, as a hash
     duration_ms: int | None = None
     requested_by: str  # actor kind and id, "api-key:key-…"
     created_at: datetime = time_field()
@@ -143,6 +163,56 @@ class EngineOutput(TenantTable, table=True):
     engine_run_id: str = Field(primary_key=True, foreign_key="engine_runs.id", ondelete="CASCADE")
     media_type: str = Field(max_length=100)
     content: bytes = Field(sa_type=LargeBinary)
+
+
+class ScanEvidence(TenantTable, table=True):
+    """What was learned of an image as a whole, read in one piece and never searched."""
+
+    __tablename__ = "scan_evidence"
+
+    scan_id: str = Field(primary_key=True, foreign_key="scans.id", ondelete="CASCADE")
+    unread: list[str] = json_field(nullable=False)  # package databases that could not be read
+    checks: list[dict[str, Any]] = json_field(nullable=False)  # CheckOutcome
+    efficiency: dict[str, Any] | None = json_field(default=None, nullable=True)  # ImageEfficiency
+
+
+class _SightedColumns(TenantTable):
+    """What all findings of one scan have, beside what they are."""
+
+    id: str = id_field()
+    scan_id: str = Field(foreign_key="scans.id", ondelete="CASCADE")
+    title: str = Field(max_length=500)
+    severity: Severity = enum_field(Severity, nullable=False)
+    severity_key: int
+    path: str = Field(max_length=4096)  # the file in the image, "" for what its config says
+    layer_digest: str = Field(max_length=140)
+    layer_index: int
+    sources: list[str] = json_field(nullable=False)  # providers that reported it, each once
+
+
+class Misconfiguration(_SightedColumns, table=True):
+    """A failed check of the image's config, history or files, as one scan saw it."""
+
+    __tablename__ = "misconfigurations"
+    __table_args__ = (Index(None, "scan_id", "severity_key", "id"),)
+
+    check_id: str = Field(max_length=100)  # "CIS-DI-0001"
+    level: CheckLevel = enum_field(CheckLevel, nullable=False)
+    evidence: list[str] = json_field(nullable=False)
+    remediation: str = Field(max_length=2000)
+
+
+class Secret(_SightedColumns, table=True):
+    """A secret in a layer or in the config, as one scan saw it. Nothing but its mask is kept."""
+
+    __tablename__ = "secrets"
+    __table_args__ = (Index(None, "scan_id", "severity_key", "id"),)
+
+    rule: str = Field(max_length=100)
+    line: int | None = None
+    masked: str = Field(max_length=300)
+    deleted: bool  # a later layer removes or replaces the file
+    place: str = Field(max_length=300)  # where the config holds it, "" for a file
 
 
 class ScanLog(TenantTable, table=True):

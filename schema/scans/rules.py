@@ -39,7 +39,7 @@ def grade_reason(
     if not any(engine in VULNERABILITY_ENGINES for engine in requested):
         return "No vulnerability engine was requested (trivy, grype or osv)"
     if unread:
-        return f"This version does not read {', '.join(unread)}, so the image cannot be judged as a whole"
+        return f"The native provider could not read {', '.join(unread)}, so the image cannot be judged as a whole"
     if packages == 0 and completed:
         return "No packages were found in the image, so there is nothing to judge"
     if uncovered:

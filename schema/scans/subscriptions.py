@@ -13,6 +13,7 @@ from schema.scans.models import ACTIVE
 from schema.scans.types import ScanProgress
 
 POLL_SECONDS = 2.0
+LOG_LINES = 10
 
 
 @strawberry.type
@@ -24,18 +25,17 @@ class ScansSubscription:
         self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="`scn-…`.")]
     ) -> AsyncGenerator[ScanProgress, None]:
         context = info.context
-        last: ScanProgress | None = None
+        seen: object = None
         async with context.services.signals.listen(id) as waiter:
             while True:
                 context.principal.require("scans:view")
                 async with context.read() as session:
                     scan = await repository.get_scan(session, context.organization_id, id)
                     runs = await repository.engine_runs(session, context.organization_id, id)
-                    message = await repository.last_log_message(session, context.organization_id, id)
-                current = ScanProgress.of(scan, runs, message)
-                if current != last:
-                    last = current
-                    yield current
+                    log = await repository.log_tail(session, context.organization_id, id, lines=LOG_LINES)
+                if (scan, runs, log) != seen:  # the time that has passed is no change
+                    seen = (scan, runs, log)
+                    yield ScanProgress.of(scan, runs, log, now=context.now())
                 if scan.status not in ACTIVE:
                     return
                 await waiter.wait(POLL_SECONDS)

@@ -17,19 +17,27 @@ from schema.kernel.ids import IdPrefix, new_id
 from schema.kernel.principal import Principal
 from schema.registries.repository import find_registry
 from schema.scans import lifecycle, repository
+from schema.scans.formats import ReportSource
 from schema.scans.inputs import TriggerScanInput
 from schema.scans.models import ACTIVE, Engine, EngineRunStatus, ScanOrigin, ScanPhase, ScanStatus, SourceKind
+from schema.scans.reuse import hand_over
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanRequest:
-    """A scan somebody wants. `path` is a file or directory on this machine and only the command line sets it."""
+    """A scan somebody wants. `path` is a file or directory on this machine and only the command line sets it.
+
+    Of a `report` there is nothing to scan: its engines are those that have spoken in it, which its reader will tell.
+    `digest` is then the image's, where the sender knows it.
+    """
 
     image: str
     scanners: tuple[Engine, ...]
     registry_id: str | None = None
     upload_id: str | None = None
     path: str | None = None
+    report: ReportSource | None = None
+    digest: str | None = None
     platform: str | None = None
     priority: int = 0
     force: bool = False
@@ -68,7 +76,7 @@ async def queue_scan(
             "image_id": image_id,
             "tag_id": tag_id,
             "reference": str(reference),
-            "digest": reference.digest,
+            "digest": reference.digest or request.digest,
             "platform": request.platform,
             "scanners": [engine.value for engine in scanners],
             "origin": ScanOrigin.CLOUD,
@@ -93,7 +101,8 @@ async def queue_scan(
             for engine in scanners
         ],
     )
-    await repository.write_log(session, organization_id, scan_id, f"Scan of {reference} queued", now=now)
+    queued = f"Report on {reference} queued" if request.report else f"Scan of {reference} queued"
+    await repository.write_log(session, organization_id, scan_id, queued, now=now)
     await queue_job(session, organization_id, kind=JobKind.SCAN, subject_id=scan_id, priority=request.priority, now=now)
     await record(
         session,
@@ -114,6 +123,8 @@ async def _source(
     """(kind, source, registry id) of the image's bytes. NOT_FOUND for a registry or upload that is not the caller's."""
     if request.path is not None:
         return SourceKind.PATH, request.path, None
+    if request.report is not None:
+        return SourceKind.REPORT, str(request.report), None
     if request.upload_id is not None:
         upload = await get_upload(session, organization_id, request.upload_id)
         return SourceKind.UPLOAD, upload.id, None
@@ -134,8 +145,10 @@ async def cancel_scan(
     state = await request_cancel(session, organization_id, scan_id, now=now)
     if state is JobState.CANCELLED:
         await lifecycle.end_cancelled(session, organization_id, scan_id, now=now)
-    else:
+    elif state is JobState.RUNNING:
         await repository.write_log(session, organization_id, scan_id, "Cancellation requested", now=now)
+    else:
+        raise conflict("The scan has just ended; only a queued or running scan can be cancelled")
     await record(
         session,
         organization_id=organization_id,
@@ -155,6 +168,7 @@ async def delete_scan(
     scan = await repository.get_scan(session, organization_id, scan_id)
     if scan.status in ACTIVE:
         raise conflict(f"The scan is {scan.status}; cancel it before deleting it")
+    await hand_over(session, organization_id, scan_id)
     await repository.delete_scan_row(session, organization_id, scan_id)
     await record(
         session,

@@ -13,7 +13,7 @@ from sqlalchemy import Select, case, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from schema.images.models import Image
+from schema.images.repository import hold_image
 from schema.kernel.parameters import ORGANIZATION, any_of, parameter
 from schema.kernel.tenancy import tenant
 from schema.kernel.upsert import add_counts
@@ -44,9 +44,7 @@ def total(*, by_severity: bool, by_status: bool) -> Select[int]:
 async def refresh(session: AsyncSession, organization_id: str, image_id: str) -> None:
     """Brings the counts up to date after a change of an image's vulnerabilities, or after the image is gone."""
     # One at a time for each image: what another transaction has just stored must be counted.
-    await session.execute(
-        select(col(Image.id)).where(tenant(Image, organization_id), col(Image.id) == image_id).with_for_update()
-    )
+    await hold_image(session, organization_id, image_id)
     counted = await _count(session, organization_id, image_id)
     stored = await _stored(session, organization_id, image_id)
     if counted == stored:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Index, String, UniqueConstraint
+from sqlalchemy import Index, String, UniqueConstraint, false, true
 from sqlmodel import Field
 
 from schema.dependencies.records import PackageType
@@ -59,9 +59,16 @@ class Vulnerability(TenantTable, table=True):
     fixable: bool
     sources: list[str] = json_field(nullable=False)  # providers that reported it, each once
     agreement: int = Field(default=1, sa_column_kwargs={"server_default": "1"})  # how many those are
+    severities: dict[str, str] = json_field(  # each provider's own rating
+        default_factory=dict, nullable=False, sa_column_kwargs={"server_default": "{}"}
+    )
+    # Of what the latest scan says of it, so that only news are written.
+    statement_hash: str = Field(default="", max_length=32, sa_column_kwargs={"server_default": ""})
     status: TriageStatus = enum_field(TriageStatus, default=TriageStatus.OPEN, nullable=False)
     detected_at: datetime = time_field()
+    # Written when it is found and when it is gone; while it is there, it was last seen when its image was last scanned.
     last_seen_at: datetime = time_field()
+    is_present: bool = Field(default=True, sa_column_kwargs={"server_default": true()})
     remediated_at: datetime | None = optional_time_field()
 
 
@@ -82,7 +89,12 @@ class ScanFinding(TenantTable, table=True):
     severity_key: int
     sources: list[str] = json_field(nullable=False)
     agreement: int = Field(default=1, sa_column_kwargs={"server_default": "1"})
+    severities: dict[str, str] = json_field(  # each provider's own rating
+        default_factory=dict, nullable=False, sa_column_kwargs={"server_default": "{}"}
+    )
     engines: list[str] = json_field(nullable=False)  # requested engines those providers answered for
+    # The scan of the same tag before this one did not have it.
+    is_new: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
     path: str = Field(max_length=4096)
     layer_digest: str = Field(max_length=140)
     layer_index: int

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, String, cast, or_, select
+from sqlalchemy import ColumnElement, Select, String, and_, case, cast, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from schema.advisories.models import Advisory
+from schema.advisories.models import Advisory, AdvisoryFeed
+from schema.advisories.repository import is_visible
 from schema.images.models import Image
 from schema.kernel.errors import not_found
 from schema.kernel.listing import Join, Listing, Wanted, fetch_page
@@ -59,6 +61,10 @@ def _of_finding(condition: ColumnElement[bool]) -> ColumnElement[bool]:
     return select(col(Vulnerability.id)).where(*own, condition).exists()
 
 
+_LAST_SEEN: ColumnElement[datetime] = case(
+    (col(Vulnerability.is_present), func.coalesce(col(Image.last_scanned_at), col(Vulnerability.last_seen_at))),
+    else_=col(Vulnerability.last_seen_at),
+)
 VULNERABILITIES = Listing(
     Vulnerability,
     columns={
@@ -66,14 +72,22 @@ VULNERABILITIES = Listing(
         "id": col(Vulnerability.id),
         "severity": as_text(Vulnerability.severity),
         "sources": col(Vulnerability.sources),
+        "severities": col(Vulnerability.severities),
         "agreement": col(Vulnerability.agreement),
         "image_id": col(Vulnerability.image_id),
         "image": col(Image.name),
         "detected_at": as_time(Vulnerability.detected_at),
-        "last_seen_at": as_time(Vulnerability.last_seen_at),
+        "last_seen_at": as_time(_LAST_SEEN),
+        "is_present": col(Vulnerability.is_present),
         "remediated_at": as_time(Vulnerability.remediated_at),
     },
-    joins=[Join(target=Image, on=col(Image.id) == col(Vulnerability.image_id), columns=frozenset({"image"}))],
+    joins=[
+        Join(
+            target=Image,
+            on=col(Image.id) == col(Vulnerability.image_id),
+            columns=frozenset({"image", "last_seen_at"}),
+        )
+    ],
     filters={
         # The rank says the same as the severity, and is in the index of the default order.
         "severity_ranks": col(Vulnerability.severity_key).in_(any_of("severity_ranks")),
@@ -104,7 +118,9 @@ FINDINGS = Listing(
         "severity": as_text(ScanFinding.severity),
         "sources": col(ScanFinding.sources),
         "agreement": col(ScanFinding.agreement),
+        "severities": col(ScanFinding.severities),
         "engines": col(ScanFinding.engines),
+        "is_new": col(ScanFinding.is_new),
         "path": col(ScanFinding.path),
         "layer_digest": col(ScanFinding.layer_digest),
         "layer_index": col(ScanFinding.layer_index),
@@ -120,6 +136,7 @@ FINDINGS = Listing(
     scope=[col(ScanFinding.scan_id) == parameter("scan_id")],
     filters={
         "severity_ranks": col(ScanFinding.severity_key).in_(any_of("severity_ranks")),
+        "new": and_(col(ScanFinding.is_new), col(ScanFinding.scan_id) == parameter("new")),
         "fixable": _of_finding(col(Vulnerability.fixable) == parameter("fixable")),
         "search": _of_finding(_says("search")),
     },
@@ -183,22 +200,29 @@ async def advisories_of(session: AsyncSession, advisory_ids: Sequence[str]) -> S
         col(Advisory.published_at),
         col(Advisory.modified_at),
     )
-    statement = select(*columns).where(col(Advisory.id).in_(advisory_ids)).order_by(col(Advisory.id))
+    statement = (
+        select(*columns)
+        .join(AdvisoryFeed, is_visible())
+        .where(col(Advisory.id).in_(advisory_ids))
+        .order_by(col(Advisory.id), col(Advisory.feed))
+    )
     return (await session.execute(statement)).all()
 
 
 async def latest_sightings(session: AsyncSession, organization_id: str, vulnerability_id: str) -> Sequence[Any]:
+    columns: tuple[Any, ...] = (
+        col(Scan.id).label("scan_id"),
+        col(Scan.reference),
+        col(Scan.digest),
+        col(ScanFinding.path),
+        col(ScanFinding.layer_digest),
+        col(ScanFinding.layer_index),
+        col(Scan.scanned_at),
+    )
+    sees = or_(col(Scan.id) == col(ScanFinding.scan_id), col(Scan.findings_of) == col(ScanFinding.scan_id))
     statement = (
-        select(
-            col(ScanFinding.scan_id),
-            col(Scan.reference),
-            col(Scan.digest),
-            col(ScanFinding.path),
-            col(ScanFinding.layer_digest),
-            col(ScanFinding.layer_index),
-            col(Scan.scanned_at),
-        )
-        .join(Scan, col(Scan.id) == col(ScanFinding.scan_id))
+        select(*columns)
+        .join_from(ScanFinding, Scan, and_(tenant(Scan, organization_id), sees))
         .where(tenant(ScanFinding, organization_id), col(ScanFinding.vulnerability_id) == vulnerability_id)
         .order_by(col(Scan.ordered_at).desc())
         .limit(SIGHTINGS)
@@ -214,11 +238,12 @@ async def list_findings(
     *,
     severities: Sequence[Severity] | None = None,
     fixable: bool | None = None,
+    new_in: str | None = None,
     search: str | None = None,
     wanted: Wanted = None,
 ) -> Page[Any]:
-    """What one scan saw, worst first."""
-    given = {"severity_ranks": _ranks(severities), "fixable": fixable, "search": pattern(search)}
+    """What one scan saw, worst first. `new_in` only what that scan saw first: nothing if it shares another one's rows."""
+    given = {"severity_ranks": _ranks(severities), "fixable": fixable, "new": new_in, "search": pattern(search)}
     return await fetch_page(
         session, FINDINGS, organization_id, request, scope={"scan_id": scan_id}, filters=given, wanted=wanted
     )

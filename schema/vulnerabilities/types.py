@@ -42,6 +42,12 @@ class VulnerablePackage:
     package_type: PackageType = strawberry.field(name="type", description="Kind of package.")
 
 
+@strawberry.type(description="What one provider says of a flaw's severity.")
+class SourceSeverity:
+    source: str = strawberry.field(description="The provider.")
+    severity: Severity = strawberry.field(description="Its own rating.")
+
+
 @strawberry.type
 class Flaw:
     """What a vulnerability and a sighting of it by one scan both say. Not a type of its own in the schema."""
@@ -59,6 +65,11 @@ class Flaw:
     sources: list[str] = strawberry.field(description="Providers that reported it, each once.")
     agreement: int = strawberry.field(description="How many distinct providers reported it.")
 
+    @resolved_field(description="Each provider's own rating.", reads=("severities",))
+    def severities(self) -> list[SourceSeverity]:
+        rated = cast("Any", self).severities
+        return [SourceSeverity(source=source, severity=severity) for source, severity in rated.items()]
+
 
 @strawberry.type(description="One flaw in one version of one package of one image, whatever number of scans saw it.")
 class Vulnerability(Flaw):
@@ -66,7 +77,10 @@ class Vulnerability(Flaw):
     image_id: strawberry.ID = strawberry.field(description="The image it is in.")
     image: str = strawberry.field(description="Name of that image.")
     detected_at: datetime = strawberry.field(description="When a scan first saw it.")
-    last_seen_at: datetime = strawberry.field(description="When a scan last saw it.")
+    is_present: bool = strawberry.field(description="Whether the latest scan of some tag has it.")
+    last_seen_at: datetime = strawberry.field(
+        description="When a scan last saw it; while it is there, when its image was last scanned."
+    )
     remediated_at: datetime | None = strawberry.field(description="When it was last found to be gone.")
 
 

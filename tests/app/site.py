@@ -69,7 +69,10 @@ class Site:
             rates=self.limiter,
             clock=utc_now,
             limits=Limits(
-                max_upload_bytes=MAX_UPLOAD_BYTES, session_idle_seconds=3600, session_absolute_seconds=86_400
+                max_upload_bytes=MAX_UPLOAD_BYTES,
+                max_report_bytes=MAX_UPLOAD_BYTES,
+                session_idle_seconds=3600,
+                session_absolute_seconds=86_400,
             ),
         )
         self.settings = Settings(data_dir=directory, **{"max_upload_bytes": MAX_UPLOAD_BYTES, **settings})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -157,7 +158,7 @@ async def test_raw_output_of_an_engine_is_a_download(client: httpx.AsyncClient, 
     async with site.database.write() as session:
         run_id = await scans.engine_run_id(session, tenant.organization_id, scan_id, Engine.TRIVY)
         await scans.keep_engine_output(
-            session, tenant.organization_id, run_id, media_type="application/json", content=b'{"a": 1}'
+            session, tenant.organization_id, run_id, media_type="application/json", content=zlib.compress(b'{"a": 1}')
         )
 
     found = await client.get(f"/api/scans/{scan_id}/engines/trivy/raw", headers=tenant.headers())

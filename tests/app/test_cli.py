@@ -115,3 +115,14 @@ def test_help_says_where_to_start(shell: Shell) -> None:
 
     assert printed.returncode == 0
     assert "harborguard serve" in printed.stdout
+
+
+def test_engines_and_doctor(shell: Shell) -> None:
+    off = {f"HARBORGUARD_ENGINE_{name}": "off" for name in ("TRIVY", "GRYPE", "SYFT", "DOCKLE", "OSV", "DIVE")}
+    shown = shell("engines", "--json", **off)
+    assert (shown.returncode, len(json.loads(shown.stdout)), shown.stderr) == (0, 6, "")
+    assert "switched off" in shell("engines", **off).stdout
+    examined = shell("doctor", **off | {"HARBORGUARD_ENGINE_SYFT": "/no/such/syft"})
+    assert examined.returncode == 1
+    assert "HARBORGUARD_ENGINE_SYFT" in examined.stdout
+    assert not (shell.directory / "data").exists()

@@ -15,7 +15,9 @@ from rich.console import Console
 from sqlalchemy import select
 
 from app import administration, local_scan
-from app.local_scan import _name_of, request_for
+from app.client.policy import ExitCode, Policy
+from app.client.results import Format
+from app.client.scanning import Terminal, Wanted, _name_of, request_for
 from app.settings import Settings
 from schema.jobs.models import Job, JobState
 from schema.kernel.columns import Table
@@ -54,14 +56,18 @@ class Machine:
         async with self.database() as database, database.read() as session:
             return list((await session.execute(select(table))).scalars())
 
-    async def scan(self, image: str | None = None, *, engines: tuple[Engine, ...] = ENGINES) -> bool:
+    async def scan(
+        self, image: str | None = None, *, engines: tuple[Engine, ...] = ENGINES, seconds: float = PATIENCE
+    ) -> ExitCode:
+        progress = Console(file=self.progress)
         async with asyncio.timeout(PATIENCE):
             return await local_scan.scan(
                 self.settings,
                 request_for(image or str(self.layout), engines=engines, name=None, platform=None),
+                Wanted(policy=Policy(), format=Format.TABLE, output=None),
+                Terminal(out=Console(file=self.out, width=200), progress=progress, errors=progress),
                 organization_id=None,
-                out=Console(file=self.out, width=200),
-                progress=Console(file=self.progress),
+                seconds=seconds,
             )
 
 
@@ -73,7 +79,7 @@ async def machine(tmp_path: Path) -> Machine:
 
 
 async def test_a_layout_is_scanned_and_the_result_printed(machine: Machine) -> None:
-    assert await machine.scan()
+    assert await machine.scan() is ExitCode.CLEAN
 
     printed = machine.out.getvalue()
     assert "local/my-image" in printed
@@ -84,7 +90,7 @@ async def test_a_layout_is_scanned_and_the_result_printed(machine: Machine) -> N
 
 
 async def test_an_engine_named_twice_runs_once(machine: Machine) -> None:
-    assert await machine.scan(engines=(Engine.SYFT, Engine.SYFT))
+    assert await machine.scan(engines=(Engine.SYFT, Engine.SYFT)) is ExitCode.CLEAN
 
     assert len(await machine.rows(EngineRun)) == 1
 
@@ -92,7 +98,7 @@ async def test_an_engine_named_twice_runs_once(machine: Machine) -> None:
 async def test_a_file_that_is_no_image_fails(machine: Machine, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("not an image")
 
-    assert not await machine.scan(str(tmp_path / "notes.txt"))
+    assert await machine.scan(str(tmp_path / "notes.txt")) is ExitCode.ERROR
 
     assert "FAILED" in machine.out.getvalue()
 
@@ -103,16 +109,16 @@ async def test_every_attempt_is_made_right_here(machine: Machine, monkeypatch: p
     def crash(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("workers.scan.match_packages", crash)
+    monkeypatch.setattr("workers.matching.match_packages", crash)
 
-    assert not await machine.scan()
+    assert await machine.scan() is ExitCode.ERROR
 
     [job] = await machine.rows(Job)
     assert (job.state, job.attempt) == (JobState.FAILED, 3)
 
 
 async def test_an_interrupted_scan_is_cancelled(machine: Machine) -> None:
-    looking = asyncio.create_task(paused_reader(os.getpid(), "inventory"))
+    looking = asyncio.create_task(paused_reader(os.getpid(), "examine"))
     task = asyncio.create_task(machine.scan())
     child = await looking
 
@@ -120,6 +126,21 @@ async def test_an_interrupted_scan_is_cancelled(machine: Machine) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
 
+    await _assert_cancelled(machine, child)
+
+
+async def test_a_scan_that_takes_too_long_is_cancelled(machine: Machine) -> None:
+    looking = asyncio.create_task(paused_reader(os.getpid(), "examine"))
+    task = asyncio.create_task(machine.scan(seconds=5))
+    child = await looking
+
+    assert await task is ExitCode.TIMED_OUT
+
+    await _assert_cancelled(machine, child)
+
+
+async def _assert_cancelled(machine: Machine, child: int) -> None:
+    assert "is cancelled" in machine.progress.getvalue()
     await until_gone(child)
     [scan] = await machine.rows(Scan)
     assert scan.status is ScanStatus.CANCELLED

@@ -19,7 +19,7 @@ from bench.findings import furnish as furnish_findings
 from compat_rest.routes import ROUTES, Envelope, Route
 from schema.kernel.ids import IdPrefix
 from tests.app.site import PASSWORD, Site
-from tests.isolation.estate import Estate, Unlimited, furnish
+from tests.isolation.estate import Estate, Unlimited, furnish, query_of
 
 # A read: how many statements. Every list is two: how many there are, and the rows of the page.
 READS = {
@@ -28,13 +28,26 @@ READS = {
     "getScanStatus": 1,
     "listScanFindings": 3,
     "listScanPackages": 3,
+    "listScanMisconfigurations": 3,
+    "listScanSecrets": 3,
+    "listScanChecks": 2,
+    "getScanEfficiency": 2,
     "listScanLayers": 2,
     "listScanEngines": 2,
     "downloadEngineOutput": 2,
+    # The scan, then what it holds in five: the scan with its image, engines, layers, packages, findings.
+    "downloadScanSbom": 9,
+    "downloadScanSarif": 9,
+    "exportScan": 9,
+    "compareScans": 19,  # twice those eight, and the tag's latest scan in three
     "listScanLogs": 2,
     "listImages": 2,
     "getImage": 1,
     "listImageTags": 3,
+    # The image and its latest scan first.
+    "downloadImageSbom": 10,
+    "downloadImageSarif": 10,
+    "exportImage": 10,
     "listVulnerabilities": 2,
     "getVulnerability": 3,
     "getAdvisoryStatus": 2,
@@ -49,7 +62,7 @@ READS = {
 WRITES: dict[str, tuple[int, Any]] = {
     "triggerScan": (17, {"image": "alpha.example/app:2", "scanners": ["trivy", "syft"]}),
     "cancelScan": (1, None),
-    "deleteScan": (4, None),
+    "deleteScan": (6, None),
     "createApiKey": (4, {"name": "budget"}),
     "deleteApiKey": (3, None),
     "createPersonalAccessToken": (4, {"name": "budget"}),
@@ -58,7 +71,7 @@ WRITES: dict[str, tuple[int, Any]] = {
     "logout": (3, None),
 }
 # Not a matter of statements: streams, a body of gigabytes, and what happens once in the life of a server.
-ELSEWHERE = {"followScan", "uploadImage", "completeSetup"}
+ELSEWHERE = {"followScan", "uploadImage", "importReport", "completeSetup"}
 PATH_IDS = {
     "scanId": IdPrefix.SCAN,
     "imageId": IdPrefix.IMAGE,
@@ -96,7 +109,7 @@ async def statements_of(site: Site, estate: Estate, route: Route, body: Any = No
         await site.sign_in(client, estate.tenant)
         await client.get("/api/health")  # so that the session has been looked up
         with counted(site) as statements:
-            response = await client.request(route.method, path, json=body)
+            response = await client.request(route.method, path, params=query_of(route, estate.ids), json=body)
         assert response.status_code in {200, 201, 202, 204, 409}, response.text
         await site.services.background.settle()
     return statements

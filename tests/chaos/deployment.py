@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import orjson
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
@@ -30,8 +31,10 @@ from schema.kernel.database import Database
 from schema.kernel.principal import Role
 from schema.scans.models import EngineRun, Scan, ScanPhase, ScanStatus
 from schema.vulnerabilities.models import ScanFinding, Vulnerability
+from tests import holding
 from tests.factories.images import docker_files, write_archive
-from tests.processes import PATIENCE, Reading, is_alive, paused_reader, until
+from tests.processes import HOLDING, PATIENCE, Reading, is_alive, paused_reader, until
+from tests.workers.imports.samples import sbom
 from tests.workers.workshop import advisories, debian, store_advisories
 
 ROOT = Path(__file__).parents[2]
@@ -115,7 +118,7 @@ class Deployment:
         }
         with (self.directory / f"{command}.log").open("ab") as log:
             self.processes[command] = subprocess.Popen(
-                [sys.executable, "-m", "app.cli", command],
+                [sys.executable, "-m", holding.MODULE, str(HOLDING), command],
                 cwd=self.directory,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -191,10 +194,21 @@ class Deployment:
         assert response.status_code == 202, response.text
         return str(response.json()["data"]["id"])
 
+    async def import_report(self, api: httpx.AsyncClient) -> str:
+        """A report of the same packages as the image's, which judges none."""
+        purls = (f"pkg:deb/debian/{name}@{version}?distro=debian-12" for name, version in PACKAGES.items())
+        response = await api.post(
+            "/api/scans/import",
+            params={"image": f"acme/app-{secrets.token_hex(4)}:1"},
+            headers={"Content-Type": "application/json"},
+            content=orjson.dumps(sbom(*purls)),
+        )
+        assert response.status_code == 202, response.text
+        return str(response.json()["data"]["id"])
+
     async def trigger_and_pause(self, api: httpx.AsyncClient, reading: Reading) -> tuple[str, int]:
         """(the scan's id, the process id of the child that reads its image and goes no further)."""
         uploaded = await self.upload(api)
-        # Looks before there is anything to see: the child lives for a fraction of a second.
         child = asyncio.create_task(paused_reader(self.worker_pid, reading))
         return await self.trigger(api, uploaded), await child
 
@@ -240,7 +254,9 @@ class Deployment:
     async def _is_tidy(self) -> bool:
         """One living owner in the work directory, with nothing in its hands."""
         entries = Counter(path.suffix for path in self.settings.scratch.iterdir())
-        files = [path for path in self.settings.scratch.rglob("*") if path.is_file() and path.suffix != ".lock"]
+        # Unlike a path's own walk it does not mind that directories go while it looks.
+        walked = os.walk(self.settings.scratch)
+        files = [name for _, _, names in walked for name in names if not name.endswith(".lock")]
         return entries == {"": 1, ".lock": 1} and not files
 
     def assert_running(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sqlite3
@@ -14,7 +15,7 @@ from sqlalchemy import text
 from schema.jobs.models import JobState
 from schema.scans.models import ScanPhase
 from tests.chaos.deployment import Deployment
-from tests.processes import PATIENCE, Reading, until, until_gone
+from tests.processes import PATIENCE, Reading, paused_reader, until, until_gone
 
 
 def open_sqlite(deployment: Deployment) -> sqlite3.Connection:
@@ -60,7 +61,7 @@ async def test_t100_right_after_the_answer(embedded: Deployment) -> None:
     await embedded.assert_completed_once(scan_id)
 
 
-@pytest.mark.parametrize("reading", ["unpack", "inventory"])
+@pytest.mark.parametrize("reading", ["unpack", "examine"])
 async def test_t100_while_a_child_reads_the_image(embedded: Deployment, reading: Reading) -> None:
     """FETCHING and INVENTORY."""
     await embedded.up()
@@ -92,6 +93,31 @@ async def test_t100_in_the_middle_of_the_transaction_that_stores(embedded: Deplo
     await embedded.up()
     async with embedded.api(await embedded.key()) as api:
         scan_id = await embedded.trigger(api)
+        with closing(open_sqlite(embedded)) as connection:
+            wait_for_ingest(scan_id, connection)
+            await embedded.kill("serve")
+
+    await embedded.up()
+    await embedded.assert_completed_once(scan_id, attempt=2)
+
+
+async def test_t100_while_a_child_reads_a_report(embedded: Deployment) -> None:
+    await embedded.up()
+    async with embedded.api(await embedded.key()) as api:
+        pausing = asyncio.create_task(paused_reader(embedded.worker_pid, "import"))
+        scan_id = await embedded.import_report(api)
+        child = await pausing
+        await embedded.kill("serve")
+
+    await until_gone(child)
+    await embedded.up()
+    await embedded.assert_completed_once(scan_id, attempt=2)
+
+
+async def test_t100_in_the_middle_of_storing_a_report(embedded: Deployment) -> None:
+    await embedded.up()
+    async with embedded.api(await embedded.key()) as api:
+        scan_id = await embedded.import_report(api)
         with closing(open_sqlite(embedded)) as connection:
             wait_for_ingest(scan_id, connection)
             await embedded.kill("serve")
@@ -153,7 +179,7 @@ async def test_t101_a_process_that_is_asked_to_stop_hands_back(request: pytest.F
     deployment: Deployment = request.getfixturevalue(kind)
     await deployment.up()
     async with deployment.api(await deployment.key()) as api:
-        scan_id, child = await deployment.trigger_and_pause(api, "inventory")
+        scan_id, child = await deployment.trigger_and_pause(api, "examine")
 
     assert await deployment.kill(deployment.worker, signal.SIGTERM) == 0
 

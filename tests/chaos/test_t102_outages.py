@@ -49,7 +49,7 @@ async def test_t102_without_redis_scans_are_accepted_and_done(scale: Deployment,
 async def test_t103_a_restarted_postgresql_needs_no_other_restart(scale: Deployment, own_postgres: Server) -> None:
     await scale.up()
     async with scale.api(await scale.key()) as api:
-        scan_id, child = await scale.trigger_and_pause(api, "inventory")
+        scan_id, child = await scale.trigger_and_pause(api, "examine")
         own_postgres.kill()
         try:
             os.kill(child, signal.SIGCONT)

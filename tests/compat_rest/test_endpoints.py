@@ -68,7 +68,7 @@ def test_fragments_count_as_selected() -> None:
         ("listNotes", [], ["page", "limit", "colour", "pinned", "rating", "text"], None, None),
         ("listNotePages", ["noteId"], ["page", "limit"], None, None),
         ("writeNote", [], [], "input", None),
-        ("sendNote", [], ["name"], None, "archive"),
+        ("sendNote", [], ["name"], None, ("archive", "Archive")),
     ],
 )
 def test_variables_come_from_where_their_type_and_the_path_say(

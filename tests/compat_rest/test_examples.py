@@ -128,7 +128,7 @@ async def test_bodies_shown_are_accepted(site: Site) -> None:
     answers = {}
     for path, methods in PATHS.items():
         content = methods.get("post", {}).get("requestBody", {}).get("content", {})
-        if "application/json" in content:
+        if "example" in content.get("application/json", {}):  # a streamed body has none
             async with site.client(headers={"X-HarborGuard-Client": "test"}) as client:
                 if not path.startswith(("/api/setup", "/api/auth")):
                     await site.sign_in(client, tenant)

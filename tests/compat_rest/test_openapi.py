@@ -36,7 +36,7 @@ from tests.compat_rest.described import (
     violations,
 )
 from tests.isolation.documents import root_fields
-from tests.isolation.estate import Unlimited, furnish
+from tests.isolation.estate import Unlimited, furnish, query_of
 
 __all__ = ["site"]
 
@@ -212,6 +212,7 @@ BODY = {"VALIDATION_ERROR", "PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE"}
         ("deleteApiKey", {"BAD_REQUEST", "FORBIDDEN", "NOT_FOUND"}),
         ("triggerScan", {"BAD_REQUEST", "FORBIDDEN", "NOT_FOUND", "CONFLICT"} | BODY),
         ("uploadImage", {"BAD_REQUEST", "FORBIDDEN", "CONFLICT"} | BODY),
+        ("importReport", {"BAD_REQUEST", "FORBIDDEN", "CONFLICT"} | BODY),
         ("completeSetup", {"BAD_REQUEST", "FORBIDDEN", "CONFLICT"} | BODY),
         ("login", {"BAD_REQUEST", "FORBIDDEN"} | BODY),
         ("logout", {"BAD_REQUEST", "FORBIDDEN"}),
@@ -265,7 +266,11 @@ async def test_every_get_route_answers_as_described_and_with_nothing_more(site: 
     async with site.client() as client:
         await site.sign_in(client, estate.tenant)
         asked = [path for path, methods in PATHS.items() if "get" in methods]
-        found = {path: problems(path, await client.get(path.format_map(segments))) for path in asked}
+        queries = {row.path: query_of(row, estate.ids) for row in ROUTES if row.method == "GET"}
+        found = {
+            path: problems(path, await client.get(path.format_map(segments), params=queries.get(path)))
+            for path in asked
+        }
 
     assert {path: wrong for path, wrong in found.items() if wrong} == {}
     assert len(found) == len([row for row in ROUTES if row.method == "GET"]) + 2

@@ -15,21 +15,33 @@ from schema.build import build_schema
 CONTRACT = """
 GET    /api/scans                                    scans:view
 POST   /api/scans                                    scans:create            10/60s
+GET    /api/scans/compare                            scans:view
+POST   /api/scans/import                             scans:create            10/60s
 GET    /api/scans/{scanId}                           scans:view
 DELETE /api/scans/{scanId}                           scans:delete
 GET    /api/scans/{scanId}/status                    scans:view
 POST   /api/scans/{scanId}/cancel                    scans:edit
 GET    /api/scans/{scanId}/findings                  scans:view
 GET    /api/scans/{scanId}/packages                  scans:view
+GET    /api/scans/{scanId}/misconfigurations         scans:view
+GET    /api/scans/{scanId}/secrets                   scans:view
+GET    /api/scans/{scanId}/checks                    scans:view
+GET    /api/scans/{scanId}/efficiency                scans:view
 GET    /api/scans/{scanId}/layers                    scans:view
 GET    /api/scans/{scanId}/engines                   scans:view
 GET    /api/scans/{scanId}/engines/{engine}/raw      scans:view
 GET    /api/scans/{scanId}/logs                      scans:view
 GET    /api/scans/{scanId}/events                    scans:view
+GET    /api/scans/{scanId}/sbom                      scans:view
+GET    /api/scans/{scanId}/sarif                     scans:view
+GET    /api/scans/{scanId}/export                    scans:view
 GET    /api/images                                   images:view
 POST   /api/images/upload                            scans:create
 GET    /api/images/{imageId}                         images:view
 GET    /api/images/{imageId}/tags                    images:view
+GET    /api/images/{imageId}/sbom                    images:view
+GET    /api/images/{imageId}/sarif                   images:view
+GET    /api/images/{imageId}/export                  images:view
 GET    /api/vulnerabilities                          vulnerabilities:view
 GET    /api/vulnerabilities/{vulnId}                 vulnerabilities:view
 GET    /api/advisories                               vulnerabilities:view

@@ -5,7 +5,8 @@ The info string of a block is its language and what the tests need to know about
 - `sh` runs in one bash session per document, `python` in the same session, in document order.
 - `sh expect=NOT_FOUND` shows an error: it may fail, and its output must hold that code.
 - `sh no-run` is not run; its first line is a comment that says why.
-- `graphql` is checked against the schema, `json` and `toml` are parsed; `text` is for reading.
+- `graphql` is checked against the schema, `json`, `toml` and `yaml` are parsed; `text` is for reading.
+- each `harborguard …` in `sh`, `yaml` and `groovy` is taken by the real parser (test_commands.py).
 """
 
 from __future__ import annotations

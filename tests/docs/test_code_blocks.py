@@ -21,7 +21,7 @@ from schema.kernel.principal import Role
 from tests.docs.conftest import RunningServer, running_server
 from tests.docs.documents import ROOT, Block, all_blocks, blocks, documents
 
-LANGUAGES = {"sh", "python", "graphql", "json", "toml", "text"}
+LANGUAGES = {"sh", "python", "graphql", "json", "toml", "yaml", "groovy", "text"}
 SESSION_SECONDS = 120.0
 RUNNABLE = [document for document in documents() if any(block.runs for block in blocks(document))]
 _LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")

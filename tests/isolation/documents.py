@@ -24,6 +24,8 @@ from graphql.type import GraphQLInputField, GraphQLNonNull
 from schema.kernel.ids import IdPrefix
 
 MAX_DEPTH = 4
+# Fields that make a whole file, and an error where there is none: asked of the one thing an id names, not of a list.
+_DOWNLOADS = {"engineOutput", "document", "sbom"}
 _PREFIX = re.compile(r"`([a-z]+)-…`")
 # Ids among inputs whose description names no prefix.
 INPUT_IDS = {
@@ -98,7 +100,7 @@ def _selection(field: GraphQLField, depth: int) -> str:
         f"{name}{_arguments(inner)}{_selection(inner, depth + 1)}"
         for name, inner in named.fields.items()
         if depth < MAX_DEPTH and (is_leaf_type(get_named_type(inner.type)) or depth + 1 < MAX_DEPTH)
-        if name != "engineOutput" or depth == 0
+        if name not in _DOWNLOADS or depth == 0
     ]
     return f" {{ {' '.join(parts)} }}"
 
@@ -127,7 +129,7 @@ def required_values(field: GraphQLField) -> dict[str, Any]:
                 for inner_name, inner in named.fields.items()
                 if isinstance(inner.type, GraphQLNonNull)
             }
-        elif is_required_argument(argument) and named.name not in {"ID", "Archive"}:
+        elif is_required_argument(argument) and named.name not in {"ID", "Archive", "Report"}:
             values[name] = INPUT_VALUES[name]
     return values
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlmodel import col
 
 from app.authentication import SESSION_COOKIE
+from compat_rest.routes import Route
 from schema.build import build_schema
 from schema.credentials.resolve import principal_for_session
 from schema.dependencies.records import Inventory, LayerRecord, PackageRecord, PackageType
@@ -25,7 +26,17 @@ from schema.kernel.principal import Principal
 from schema.kernel.scalars import ByteStream
 from schema.registries.models import RegistryProvider
 from schema.registries.repository import add_registry
-from schema.scans.ingest import EngineResult, FetchedImage, ScanResults, ingest
+from schema.scans.evidence import (
+    CheckLevel,
+    CheckOutcome,
+    ImageEfficiency,
+    LayerUsage,
+    MisconfigurationRecord,
+    SecretRecord,
+    WastedFile,
+)
+from schema.scans.ingest import EngineResult, FetchedImage, ScanResults, compressed, ingest
+from schema.scans.merging import Voice, merge
 from schema.scans.models import Engine, EngineRunStatus
 from schema.scans.repository import load_scan
 from schema.scans.trigger import ScanRequest, queue_scan
@@ -55,6 +66,13 @@ class Estate:
     def marks(self) -> list[str]:
         """Whatever must never be seen by anybody else."""
         return [self.canary, self.tenant.organization_id, *self.ids.values()]
+
+
+def query_of(route: Route, ids: Mapping[IdPrefix, str]) -> dict[str, str]:
+    """Query parameters without which a route does not answer."""
+    if route.operation == "compareScans":
+        return {"base": ids[IdPrefix.SCAN], "target": ids[IdPrefix.TAG]}
+    return {"format": "json"} if route.operation in {"exportScan", "exportImage"} else {}
 
 
 async def run(site: Site, principal: Principal, document: str, variables: dict[str, Any]) -> Any:
@@ -94,7 +112,7 @@ async def furnish(site: Site, name: str) -> Estate:
 
 
 async def _scanned(site: Site, principal: Principal, canary: str) -> dict[IdPrefix, str]:
-    """A complete scan with a finding, a package, a layer and an engine's output."""
+    """A complete scan with one of everything it can hold."""
     now = datetime.now(UTC)
     package = PackageRecord(
         name=f"{canary}-package",
@@ -129,8 +147,39 @@ async def _scanned(site: Site, principal: Principal, canary: str) -> dict[IdPref
         fixed_versions=("2.0",),
         title=f"{canary} flaw",
     )
+    failed = MisconfigurationRecord(
+        check_id="CIS-DI-0001",
+        title=f"{canary} runs as root",
+        level=CheckLevel.WARN,
+        severity=Severity.MEDIUM,
+        evidence=(f"User of {canary} is empty",),
+        remediation="Set USER",
+    )
+    secret = SecretRecord(
+        rule="aws-access-key-id",
+        title="AWS access key",
+        severity=Severity.CRITICAL,
+        path=f"srv/{canary}/.env",
+        line=3,
+        masked="AKIA****",
+        layer_digest="sha256:" + "1" * 64,
+        layer_index=0,
+    )
+    merged = merge(
+        [
+            Voice(
+                source="native",
+                packages=(package,),
+                findings=(finding,),
+                misconfigurations=(failed,),
+                secrets=(secret,),
+            )
+        ]
+    )
     results = ScanResults(
-        image=FetchedImage(digest="sha256:" + "3" * 64, platform="linux/amd64", size_bytes=1, config={}),
+        image=FetchedImage(
+            operating_system=None, digest="sha256:" + "3" * 64, platform="linux/amd64", size_bytes=1, config={}
+        ),
         inventory=Inventory(operating_system=None, packages=(package,), layers=(layer,)),
         engines=(
             EngineResult(
@@ -140,17 +189,25 @@ async def _scanned(site: Site, principal: Principal, canary: str) -> dict[IdPref
                 output=f'"{canary}"'.encode(),
             ),
         ),
-        findings=(finding,),
-        finding_sources=("native",),
-        finding_engines=(),
-        package_sources=("native",),
+        packages=merged.packages,
+        findings=merged.findings,
+        misconfigurations=merged.misconfigurations,
+        secrets=merged.secrets,
+        checks=(CheckOutcome(check_id="CIS-DI-0001", failures=1),),
+        efficiency=ImageEfficiency(
+            total_bytes=2,
+            wasted_bytes=1,
+            efficiency=0.5,
+            layers=(LayerUsage(index=0, diff_id="sha256:" + "1" * 64, bytes=2, added=2, changed=0, removed=0),),
+            wasted_files=(WastedFile(path=f"srv/{canary}/twice", count=2, bytes=1),),
+        ),
         grade_reason=None,
     )
     async with site.database.write() as session:
         request = ScanRequest(image=f"{canary}.example/app:1", scanners=(Engine.SYFT,))
         scan_id = await queue_scan(session, request, principal, now=now)
         scan = await load_scan(session, principal.organization_id, scan_id)
-        await ingest(session, scan, results, now=now)
+        await ingest(session, scan, compressed(results), now=now)
         vulnerability = select(col(Vulnerability.id)).where(
             col(Vulnerability.organization_id) == principal.organization_id
         )

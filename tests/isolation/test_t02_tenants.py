@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from graphql import is_required_argument
 
 from compat_rest.routes import ROUTES, Envelope, Route
 from schema.execution.documents import PreparedOperation
@@ -20,7 +21,7 @@ from schema.kernel.context import RequestContext
 from schema.kernel.ids import IdPrefix, new_id
 from tests.app.site import Site
 from tests.isolation.documents import IdPlace, document, id_places, required_values, root_fields
-from tests.isolation.estate import SCHEMA, Estate, run
+from tests.isolation.estate import SCHEMA, Estate, query_of, run
 
 GRAPHQL = SCHEMA.graphql
 FIELDS = {name: (kind, field) for kind, name, field in root_fields(GRAPHQL)}
@@ -42,8 +43,13 @@ WITH_PATHS = [pytest.param(route, id=f"{route.method} {route.path}") for route i
 LISTS = [pytest.param(route, id=route.path) for route in ROUTES if route.method == "GET" and "{" not in route.path]
 
 
-def variables(name: str, place: IdPlace, value: str) -> dict[str, Any]:
-    given = required_values(FIELDS[name][1])
+def variables(name: str, place: IdPlace, value: str, caller: Estate) -> dict[str, Any]:
+    """The value at the place, and whatever else is needed: other ids are the caller's own."""
+    field = FIELDS[name][1]
+    others = [
+        each for each in id_places(field) if each.field is None and is_required_argument(field.args[each.argument])
+    ]
+    given = required_values(field) | {each.argument: caller.ids[each.prefix] for each in others}
     if place.field is None:
         given[place.argument] = value
     else:
@@ -83,8 +89,8 @@ async def test_t02_a_foreign_id_is_a_missing_id(
 ) -> None:
     owner, stranger = estates
     foreign = owner.tenant.organization_id if place.prefix is IdPrefix.ORGANIZATION else owner.ids[place.prefix]
-    told_foreign, foreign_shape = await outcome(site, stranger, name, variables(name, place, foreign))
-    _, missing_shape = await outcome(site, stranger, name, variables(name, place, new_id(place.prefix)))
+    told_foreign, foreign_shape = await outcome(site, stranger, name, variables(name, place, foreign, stranger))
+    _, missing_shape = await outcome(site, stranger, name, variables(name, place, new_id(place.prefix), stranger))
     assert foreign_shape == missing_shape
     assert '"code": "' in told_foreign, "a foreign id is an error, never an empty success"
     leaked = [mark for mark in owner.marks() if mark in told_foreign.replace(foreign, "")]
@@ -107,7 +113,7 @@ async def test_t02_rest_a_foreign_id_is_a_missing_id(site: Site, estates: tuple[
         path = re.sub(r"\{(\w+)\}", partial(_path_value, ids), route.path)
         async with site.client(headers={"X-HarborGuard-Client": "test"}) as client:
             await site.sign_in(client, stranger.tenant)
-            response = await client.request(route.method, path)
+            response = await client.request(route.method, path, params=query_of(route, stranger.ids))
         told = re.sub(r"req-[0-9a-f]+", "REQUEST", response.text)
         answers.append((response.status_code, told))
         assert [mark for mark in owner.marks() if mark in told] == []
@@ -125,7 +131,7 @@ async def test_t02_rest_a_list_shows_nothing_of_others(
 ) -> None:
     owner, stranger = estates
     async with site.client(headers=stranger.tenant.headers()) as client:
-        response = await client.get(route.path)
+        response = await client.get(route.path, params=query_of(route, stranger.ids))
     assert [mark for mark in owner.marks() if mark in response.text] == []
     # An API key has no tokens of its own; everything else is there to be listed.
     assert response.status_code == (403 if route.operation == "listPersonalAccessTokens" else 200)
@@ -137,7 +143,7 @@ async def test_t02_the_owner_is_served(site: Site, estates: tuple[Estate, Estate
     for name, (kind, field) in FIELDS.items():
         places = list(id_places(field))
         if kind == "query" and places:
-            told, _ = await outcome(site, owner, name, variables(name, places[0], owner.ids[places[0].prefix]))
+            told, _ = await outcome(site, owner, name, variables(name, places[0], owner.ids[places[0].prefix], owner))
             assert '"errors": []' in told, told
             assert owner.canary in told
 

@@ -59,7 +59,7 @@ async def test_t03_a_role_without_the_permission_is_forbidden(
     kind, field = FIELDS[name]
     permission = policy_of(field.extensions["strawberry-definition"]).permission
     refused = [role for role in Role if permission is not None and not holds(role, permission)]
-    if kind == "subscription" or "archive" in field.args:
+    if kind == "subscription" or {"archive", "report"} & field.args.keys():
         return  # the same guard; their values cannot be sent in a plain execution
     given = required_values(field)
     for place in id_places(field):

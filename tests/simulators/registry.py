@@ -339,9 +339,16 @@ def serving(*, certificate: Path | None = None) -> Iterator[Stage]:
     """A stage on a free port of 127.0.0.1, served in a thread; with a PEM file of key and certificate, over TLS."""
     listener = socket.create_server(("127.0.0.1", 0))
     stage = Stage(address=f"127.0.0.1:{listener.getsockname()[1]}")
+    with listening(stage, listener, certificate=certificate):
+        yield stage
+
+
+@contextmanager
+def listening(app: ASGIApp, listener: socket.socket, *, certificate: Path | None = None) -> Iterator[None]:
+    """The application answers on the socket, from a thread of its own."""
     server = uvicorn.Server(
         uvicorn.Config(
-            stage,
+            app,
             lifespan="off",
             log_config=None,
             log_level="critical",  # a fault of ours looks like an application error to uvicorn
@@ -354,10 +361,10 @@ def serving(*, certificate: Path | None = None) -> Iterator[Stage]:
     deadline = time.monotonic() + START_SECONDS
     while not server.started:
         if time.monotonic() > deadline or not thread.is_alive():
-            raise RuntimeError("the registry simulator did not start")
+            raise RuntimeError("the simulator did not start")
         time.sleep(0.005)
     try:
-        yield stage
+        yield
     finally:
         server.should_exit = server.force_exit = True
         thread.join()

@@ -31,9 +31,11 @@ def ask(monkeypatch: pytest.MonkeyPatch, request: dict[str, Any]) -> tuple[int, 
 def test_an_inventory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     layer = images.layer({"node_modules/a/package.json": b'{"name":"a","version":"1.0.0"}'})
     layout = images.write_layout(tmp_path, images.image(layer))
-    code, document = ask(monkeypatch, {"inventory": {"layout": str(layout)}, "limits": LIMITS})
+    code, document = ask(monkeypatch, {"examine": {"layout": str(layout), "questions": {}}, "limits": LIMITS})
     assert code == 0
-    assert [(package["type"], package["purl"]) for package in document["packages"]] == [("npm", "pkg:npm/a@1.0.0")]
+    assert [(package["type"], package["purl"]) for package in document["inventory"]["packages"]] == [
+        ("npm", "pkg:npm/a@1.0.0")
+    ]
 
 
 def test_unpacking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,7 +47,9 @@ def test_unpacking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_operators_limits_are_those_of_the_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     layout = images.write_layout(tmp_path, images.image(images.layer({"a": b""}), images.layer({"b": b""})))
-    code, document = ask(monkeypatch, {"inventory": {"layout": str(layout)}, "limits": {**LIMITS, "layers": 1}})
+    code, document = ask(
+        monkeypatch, {"examine": {"layout": str(layout), "questions": {}}, "limits": {**LIMITS, "layers": 1}}
+    )
     assert (code, document["code"]) == (analysis.FAILED, "LIMIT_EXCEEDED")
 
 
@@ -75,7 +79,7 @@ def test_what_an_image_can_cause_is_an_answer(
 def test_start_up_imports_only_what_reading_needs() -> None:
     code = """
 import sys
-import workers.analysis, workers.inventory.inventory, workers.oci.archives, workers.oci.layers
+import workers.analysis, workers.examination, workers.oci.archives
 print(*{name.partition(".")[0] for name in sys.modules})
 """
     environment = {"PYTHONPATH": os.pathsep.join(sys.path)}

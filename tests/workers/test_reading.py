@@ -8,14 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from schema.dependencies.records import PackageType
+from schema.dependencies.records import Inventory, PackageType
 from schema.scans.failures import FailureCode, ScanFailure
+from schema.vulnerabilities.records import Severity
 from tests.factories import images
+from tests.processes import until
+from tests.tools import fenced
 from workers import reading
 from workers.analysis import FAILED
+from workers.examination import Questions
 from workers.oci.layout import read_image
 from workers.oci.limits import ImageLimits
-from workers.reading import inventory_image, unpack_archive
+from workers.reading import examine_image, unpack_archive
 from workers.sandbox import MIB, SandboxLimits, run
 
 LIMITS = ImageLimits()
@@ -44,15 +48,19 @@ def fake_child(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     monkeypatch.setattr(reading, "_COMMAND", (sys.executable, "-c", code))
 
 
+async def inventory_image(layout: Path, *, sandbox: SandboxLimits = SANDBOX) -> Inventory:
+    return (await examine_image(layout, Questions(), limits=LIMITS, sandbox=sandbox)).inventory
+
+
 async def failure_of(layout: Path, *, sandbox: SandboxLimits = SANDBOX) -> ScanFailure:
     with pytest.raises(ScanFailure) as caught:
-        await inventory_image(layout, limits=LIMITS, sandbox=sandbox)
+        await inventory_image(layout, sandbox=sandbox)
     return caught.value
 
 
 async def test_an_inventory_from_the_child(tmp_path: Path) -> None:
     image = shop()
-    inventory = await inventory_image(images.write_layout(tmp_path, image), limits=LIMITS, sandbox=SANDBOX)
+    inventory = await inventory_image(images.write_layout(tmp_path, image))
     assert inventory.operating_system is not None
     assert inventory.operating_system.ecosystem == "Debian:12"
     deb, npm = inventory.packages
@@ -78,7 +86,7 @@ async def test_an_archive_becomes_a_layout(tmp_path: Path) -> None:
     assert unpacked.names == ("shop:1",)
     assert [layer.diff_id for layer in unpacked.layers] == [layer.diff_id for layer in image.layers]
     assert read_image(tmp_path / "image", LIMITS).digest == unpacked.digest
-    inventory = await inventory_image(unpacked.layout, limits=LIMITS, sandbox=SANDBOX)
+    inventory = await inventory_image(unpacked.layout)
     assert [package.name for package in inventory.packages] == ["libssl3", "lodash"]
 
 
@@ -86,7 +94,7 @@ async def test_paths_may_be_relative(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     images.write_layout(tmp_path / "source", shop())
     image = await unpack_archive(Path("source"), Path("copy"), platform=None, limits=LIMITS, sandbox=SANDBOX)
-    inventory = await inventory_image(image.layout, limits=LIMITS, sandbox=SANDBOX)
+    inventory = await inventory_image(image.layout)
     assert len(inventory.packages) == 2
 
 
@@ -94,9 +102,10 @@ async def test_the_image_that_was_asked_for(tmp_path: Path) -> None:
     wanted, other = shop(), images.image(images.layer({"other": b""}), platform="linux/arm64")
     source = images.write_layout(tmp_path / "source", {"shop:1": wanted, "other:1": other})
 
-    async def unpack(name: str, **choice: str | None) -> str:
-        asked = {"platform": None, "reference": None, **choice}
-        image = await unpack_archive(source, tmp_path / name, limits=LIMITS, sandbox=SANDBOX, **asked)
+    async def unpack(name: str, *, platform: str | None = None, reference: str | None = None) -> str:
+        image = await unpack_archive(
+            source, tmp_path / name, platform=platform, reference=reference, limits=LIMITS, sandbox=SANDBOX
+        )
         return image.digest
 
     assert await unpack("by-reference", reference="other:1") == other.digest
@@ -119,7 +128,8 @@ async def test_t50_a_gzip_bomb_is_stopped_early_and_cheaply(tmp_path: Path) -> N
         FailureCode.LIMIT_EXCEEDED,
         "A compressed stream unpacks to more than 200 times its size, the most that is read",
     )
-    assert await peak_memory({"inventory": {"layout": str(layout)}}, tmp_path) < 256 * MIB
+    asked = {"layout": str(layout), "questions": {"configuration": True, "efficiency": True}}
+    assert await peak_memory({"examine": asked}, tmp_path) < 256 * MIB
 
 
 async def test_t50_a_bomb_of_an_archive_is_stopped_early_and_cheaply(tmp_path: Path) -> None:
@@ -190,7 +200,7 @@ async def test_a_crash_costs_one_scan(tmp_path: Path, monkeypatch: pytest.Monkey
 async def test_a_defect_is_no_statement_about_the_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_child(monkeypatch, "raise LookupError('ours')")
     with pytest.raises(RuntimeError, match=r"exit code 1: (.|\n)*LookupError: ours"):
-        await inventory_image(tmp_path, limits=LIMITS, sandbox=SANDBOX)
+        await inventory_image(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -199,8 +209,8 @@ async def test_a_defect_is_no_statement_about_the_image(tmp_path: Path, monkeypa
         ("", 0),
         ("{", 0),
         ("null", 0),
-        ('{"operating_system": null, "packages": [{"name": "a"}], "layers": [], "warnings": []}', 0),
-        ('{"operating_system": null, "packages": [], "layers": [], "warnings": [1]}', 0),
+        ('{"inventory": {"operating_system": null, "packages": [{"name": "a"}], "layers": [], "warnings": []}}', 0),
+        ('{"inventory": {"operating_system": null, "packages": [], "layers": [], "warnings": [1]}}', 0),
         ('{"code": "ALL_GOOD", "message": "nothing to see"}', FAILED),
         ('{"code": "IMAGE_INVALID"}', FAILED),
     ],
@@ -210,14 +220,14 @@ async def test_an_answer_that_is_none_is_not_believed(
 ) -> None:
     fake_child(monkeypatch, f"import sys; print({answer!r}); sys.exit({code})")
     with pytest.raises(RuntimeError, match="an answer that is none"):
-        await inventory_image(tmp_path, limits=LIMITS, sandbox=SANDBOX)
+        await inventory_image(tmp_path)
 
 
 async def test_the_child_knows_no_secret_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARBORGUARD_MASTER_KEY", "canary")
     fake_child(monkeypatch, "import os, sys; sys.exit(str(sorted(os.environ)))")
     with pytest.raises(RuntimeError) as caught:
-        await inventory_image(tmp_path, limits=LIMITS, sandbox=SANDBOX)
+        await inventory_image(tmp_path)
     assert "PYTHONPATH" in str(caught.value)
     assert "HARBORGUARD" not in str(caught.value)
 
@@ -226,23 +236,63 @@ async def test_no_module_is_taken_from_beside_the_image(tmp_path: Path) -> None:
     layout = images.write_layout(tmp_path, shop())
     for name in ("orjson.py", "workers.py", "sitecustomize.py"):
         (layout / name).write_text("raise SystemExit('taken')")
-    inventory = await inventory_image(layout, limits=LIMITS, sandbox=SANDBOX)
+    inventory = await inventory_image(layout)
     assert len(inventory.packages) == 2
+
+
+def files_below(directory: Path) -> list[str]:
+    return [str(path) for path in directory.rglob("*")]
 
 
 async def test_cancellation_ends_the_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_child(monkeypatch, "import pathlib, time; pathlib.Path('started').touch(); time.sleep(600)")
-    task = asyncio.create_task(inventory_image(tmp_path, limits=LIMITS, sandbox=SANDBOX))
-    started = tmp_path / "started"
-    async with asyncio.timeout(20):
-        while not await asyncio.to_thread(started.exists):  # noqa: ASYNC110 -- another process tells us nothing
-            await asyncio.sleep(0.02)
+    task = asyncio.create_task(inventory_image(tmp_path / "layout"))
+
+    async def started() -> bool:
+        return any(path.endswith("/started") for path in files_below(tmp_path))
+
+    await until(started)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+    assert files_below(tmp_path) == [], "the child's directory is gone"
+
+
+@fenced
+@pytest.mark.parametrize("step", ["examine", "unpack"])
+async def test_the_child_writes_in_its_own_directory_only(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout, destination = tmp_path / "layout", tmp_path / "unpacking" / "image"
+    layout.mkdir()
+    destination.parent.mkdir()
+    fake_child(monkeypatch, f"import pathlib; pathlib.Path('own').touch(); pathlib.Path({str(layout)!r}, 'x').touch()")
+    with pytest.raises(RuntimeError, match=r"Permission denied: .*layout/x"):
+        await (
+            inventory_image(layout)
+            if step == "examine"
+            else unpack_archive(layout, destination, platform=None, limits=LIMITS, sandbox=SANDBOX)
+        )
 
 
 async def test_scans_run_side_by_side(tmp_path: Path) -> None:
     layouts = [images.write_layout(tmp_path / str(number), shop()) for number in range(3)]
-    inventories = await asyncio.gather(*(inventory_image(each, limits=LIMITS, sandbox=SANDBOX) for each in layouts))
+    inventories = await asyncio.gather(*(inventory_image(each) for each in layouts))
     assert [len(inventory.packages) for inventory in inventories] == [2, 2, 2]
+
+
+async def test_what_else_is_asked_comes_from_the_child_too(tmp_path: Path) -> None:
+    layout = images.write_layout(tmp_path, shop())
+    questions = Questions(configuration=True, efficiency=True, tag="latest")
+    examination = await examine_image(layout, questions, limits=LIMITS, sandbox=SANDBOX)
+    assert examination.configuration is not None
+    assert examination.efficiency is not None
+    failed = {each.check_id: each for each in examination.configuration.misconfigurations}
+    assert failed["DKL-DI-0006"].severity is Severity.MEDIUM
+    assert [layer.added for layer in examination.efficiency.layers] == [2, 1]
+
+
+async def test_nothing_is_answered_that_was_not_asked(tmp_path: Path) -> None:
+    layout = images.write_layout(tmp_path, shop())
+    examination = await examine_image(layout, Questions(), limits=LIMITS, sandbox=SANDBOX)
+    assert (examination.configuration, examination.efficiency) == (None, None)

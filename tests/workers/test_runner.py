@@ -79,7 +79,7 @@ async def test_a_broken_archive_fails_with_a_sentence(
     assert {run.status for run in await workshop.rows(EngineRun)} == {EngineRunStatus.SKIPPED}
 
 
-@pytest.mark.parametrize("reading", ["unpack", "inventory"])
+@pytest.mark.parametrize("reading", ["unpack", "examine"])
 async def test_a_running_scan_is_cancelled_and_its_child_is_gone(workshop: Workshop, reading: Reading) -> None:
     scan_id = await workshop.queue()
     async with workshop.runner() as runner:
@@ -102,7 +102,7 @@ async def test_t100_whoever_lost_the_lease_stores_nothing(workshop: Workshop) ->
     scan_id = await workshop.queue()
     async with workshop.runner() as runner:
         runner.wake()
-        child = await paused_reader(os.getpid(), "inventory")
+        child = await paused_reader(os.getpid(), "examine")
 
         await workshop.change_job(scan_id, lease_owner="another-worker", attempt=2)
 
@@ -165,7 +165,7 @@ async def test_an_unexpected_exception_is_retried_and_then_the_scan_fails(
         attempts.append(1)
         raise ZeroDivisionError("secret detail")
 
-    monkeypatch.setattr("workers.scan.match_packages", crash)
+    monkeypatch.setattr("workers.matching.match_packages", crash)
     scan_id = await workshop.queue()
 
     async with workshop.runner() as runner:
@@ -188,7 +188,7 @@ async def test_what_fails_once_succeeds_at_the_next_attempt(
         monkeypatch.undo()
         raise ZeroDivisionError
 
-    monkeypatch.setattr("workers.scan.match_packages", crash)
+    monkeypatch.setattr("workers.matching.match_packages", crash)
     scan_id = await workshop.queue()
 
     async with workshop.runner() as runner:
@@ -217,7 +217,7 @@ async def test_t101_stopping_hands_back_and_another_worker_completes(workshop: W
     scan_id = await workshop.queue()
     async with workshop.runner() as runner:
         runner.wake()
-        child = await paused_reader(os.getpid(), "inventory")
+        child = await paused_reader(os.getpid(), "examine")
     await until_gone(child)
     job = await workshop.job(scan_id)
     assert (job.state, job.lease_owner, job.attempt) == (JobState.QUEUED, None, 0), "no attempt is lost"
@@ -280,7 +280,7 @@ async def test_a_child_that_is_killed_fails_the_scan_and_not_the_worker(workshop
     scan_id = await workshop.queue()
     async with workshop.runner() as runner:
         runner.wake()
-        os.kill(await paused_reader(os.getpid(), "inventory"), signal.SIGKILL)
+        os.kill(await paused_reader(os.getpid(), "examine"), signal.SIGKILL)
         assert (await workshop.until_ended(scan_id)).failure_code is FailureCode.LIMIT_EXCEEDED
         second = await workshop.queue()
         runner.wake()

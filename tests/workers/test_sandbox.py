@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,8 +13,9 @@ from pathlib import Path
 import pytest
 import uvloop
 
+from tests.tools import fenced
 from workers import confine
-from workers.sandbox import MIB, Completed, SandboxFailure, SandboxFailureKind, SandboxLimits, run
+from workers.sandbox import MIB, Completed, Fence, SandboxFailure, SandboxFailureKind, SandboxLimits, run
 
 LIMITS = SandboxLimits(memory_bytes=256 * MIB, wall_seconds=30)
 PATIENCE = 20.0  # seconds a test waits for what must come
@@ -265,3 +267,112 @@ async def test_the_event_loop_stays_free_while_a_program_runs(tmp_path: Path) ->
         turns += 1
         await asyncio.sleep(0.01)
     assert turns > 5
+
+
+async def test_output_may_go_into_a_file(tmp_path: Path) -> None:
+    code = [sys.executable, "-c", "import sys; sys.stdout.write('x' * 200_000)"]
+    done = await run(code, limits=LIMITS, cwd=tmp_path, stdout=tmp_path / "out")
+    assert (done.stdout, (tmp_path / "out").stat().st_size) == (b"", 200_000)
+
+
+async def test_a_flood_into_a_file_ends_the_program_and_the_file(tmp_path: Path) -> None:
+    code = [sys.executable, "-c", "import sys\nwhile True: sys.stdout.write('x' * 65536)"]
+    limits = SandboxLimits(wall_seconds=30, stdout_bytes=MIB)
+    with pytest.raises(SandboxFailure, match="stopped after printing"):
+        await run(code, limits=limits, cwd=tmp_path, stdout=tmp_path / "out")
+    assert (tmp_path / "out").stat().st_size <= MIB
+
+
+async def fenced_in(code: str, cwd: Path, *arguments: str, fence: Fence = Fence()) -> str:  # noqa: B008 -- frozen
+    done = await run([sys.executable, "-c", code, *arguments], limits=LIMITS, cwd=cwd, fence=fence)
+    return f"{done.stdout.decode()}{done.stderr}"
+
+
+@fenced
+async def test_a_fenced_program_writes_in_its_directory_only(tmp_path: Path) -> None:
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    for directory in (inside, outside):
+        directory.mkdir()
+        (directory / "old").write_text("old")
+    code = """
+import os, pathlib, sys
+pathlib.Path("new").write_text("new")
+os.rename("new", "old")
+open("/dev/null", "w").write("x")
+outside = pathlib.Path(sys.argv[1])
+for attempt in (
+    lambda: (outside / "new").write_text("new"),
+    lambda: (outside / "old").write_text("changed"),
+    lambda: os.truncate(outside / "old", 0),
+    lambda: (outside / "old").unlink(),
+    lambda: os.rename("old", outside / "moved"),
+    lambda: (outside / "directory").mkdir(),
+    lambda: (outside / "link").symlink_to("old"),
+):
+    try:
+        attempt()
+        print("done")
+    except OSError as error:
+        print(type(error).__name__)
+"""
+    said = await fenced_in(code, inside, str(outside))
+    assert set(said.split()) <= {"PermissionError", "OSError"}, said
+    assert [path.name for path in outside.iterdir()] == ["old"]
+    assert ((outside / "old").read_text(), (inside / "old").read_text()) == ("old", "new")
+
+
+@fenced
+async def test_a_fenced_program_has_no_network_and_no_neighbours(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        code = """
+import os, signal, socket, sys
+for attempt in (
+    lambda: socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=5),
+    lambda: socket.create_server(("127.0.0.1", 0)),
+    lambda: os.kill(os.getppid(), 0),
+    lambda: open(f"/proc/{os.getppid()}/environ").read(),
+):
+    try:
+        print(attempt())
+    except PermissionError:
+        print("refused")
+"""
+        said = await fenced_in(code, tmp_path, str(server.getsockname()[1]))
+    assert said.split() == ["refused"] * 4, said
+
+
+@fenced
+async def test_a_fenced_program_does_not_see_what_is_hidden(tmp_path: Path) -> None:
+    data, shown = tmp_path / "data", tmp_path / "data" / "image"
+    work = data / "work"
+    for directory in (shown, work):
+        directory.mkdir(parents=True)
+    (data / "master.key").write_text("secret")
+    (shown / "layer").write_text("layer")
+    (tmp_path / "elsewhere").write_text("public")
+    code = """
+import sys
+for path in sys.argv[1:]:
+    try:
+        print(open(path).read())
+    except PermissionError:
+        print("refused")
+"""
+    paths = [str(path) for path in (data / "master.key", shown / "layer", tmp_path / "elsewhere")]
+    said = await fenced_in(code, work, *paths, fence=Fence(hidden=(data,), shown=(shown,)))
+    assert said.split() == ["refused", "layer", "public"], said
+
+
+def test_what_is_hidden_is_left_out_of_its_siblings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a/b/hidden", "a/b/seen", "a/seen", "seen"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "a" / "link").symlink_to(tmp_path / "a" / "b")
+    hidden = [str(tmp_path / "a" / "b" / "hidden")]
+    seen = {str(Path(path).relative_to(tmp_path)) for path in confine._outside(str(tmp_path), hidden)}
+    assert seen == {"a/b/seen", "a/seen", "seen"}
+
+    def refuse(path: str) -> list[os.DirEntry[str]]:
+        raise PermissionError(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert list(confine._outside(str(tmp_path), hidden)) == []

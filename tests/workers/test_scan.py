@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from datetime import UTC, datetime
+from pathlib import Path
 
+import pytest
+from sqlalchemy import select
+from sqlmodel import SQLModel
+
+from schema.dependencies.models import Package
 from schema.images.models import Image, Tag
 from schema.scans.models import Engine, EngineRun, EngineRunStatus, ScanLog, ScanPhase, ScanStatus
 from schema.scans.repository import engine_output
@@ -11,7 +19,12 @@ from schema.vulnerabilities.models import ScanFinding, Vulnerability
 from schema.vulnerabilities.scores import Grade
 from tests.app.site import on_sqlite
 from tests.factories.images import Whiteout, image, layer
-from tests.workers.workshop import OS_RELEASE, Workshop, advisories, debian, dpkg_status, store_advisories
+from tests.processes import until
+from tests.simulators.tools import HANG, TRUNCATED, write_tool
+from tests.tools import ONLY_REAL_TOOLS
+from tests.workers.test_examination import canary_image
+from tests.workers.workshop import NO_TOOLS, OS_RELEASE, Workshop, advisories, debian, dpkg_status, store_advisories
+from workers.engines.native import PROVIDER
 
 PYTHON_PACKAGE = b"Metadata-Version: 2.1\nName: requests\nVersion: 2.0\n"
 
@@ -38,7 +51,7 @@ async def test_findings_and_grade(workshop: Workshop) -> None:
         Engine.TRIVY: EngineRunStatus.COMPLETE,
         Engine.GRYPE: EngineRunStatus.COMPLETE,
         Engine.SYFT: EngineRunStatus.COMPLETE,
-        Engine.DIVE: EngineRunStatus.SKIPPED,
+        Engine.DIVE: EngineRunStatus.COMPLETE,
     }
     trivy = ended[Engine.TRIVY]
     assert (trivy.finding_count, trivy.package_count) == (1, 2)
@@ -46,7 +59,7 @@ async def test_findings_and_grade(workshop: Workshop) -> None:
     assert trivy.provider is not None
     assert trivy.provider.startswith("native ")
     async with workshop.database.read() as session:
-        output = await engine_output(session, workshop.principal.organization_id, scan.id, Engine.TRIVY)
+        output = await engine_output(session, workshop.principal.organization_id, [scan.id], Engine.TRIVY)
     assert "CVE-2024-1000" in output.content
 
 
@@ -170,3 +183,115 @@ async def test_the_log_tells_the_way_in_order(workshop: Workshop) -> None:
     messages = [line.message.split()[0] for line in sorted(lines, key=lambda line: line.sequence)]
     assert messages == ["Scan", "Scan", "Fetched", "Found", "Storing", "Scan"]
     assert scan.phase is ScanPhase.DONE
+
+
+@on_sqlite
+@pytest.mark.parametrize("tools", [NO_TOOLS, ONLY_REAL_TOOLS], ids=["native", "tools"])
+async def test_t50_no_secret_of_an_image_is_stored(workshop: Workshop, tools: dict[Engine, str]) -> None:
+    """Whoever answers: Trivy, Syft and Dive show what they have read, too."""
+    built, canaries = canary_image()
+    workshop.tools = tools
+
+    scan = await workshop.scanned(workshop.layout(built), engines=tuple(Engine))
+
+    ended = await runs(workshop)
+    assert {ended[engine].status for engine in (Engine.DOCKLE, Engine.DIVE)} == {EngineRunStatus.COMPLETE}
+    stored = []
+    async with workshop.database.read() as session:
+        for table in SQLModel.metadata.sorted_tables:
+            stored += [str(row) for row in await session.execute(select(table))]
+        for engine, run in ended.items():
+            if run.status is EngineRunStatus.COMPLETE:
+                output = await engine_output(session, workshop.principal.organization_id, [scan.id], engine)
+                stored.append(output.content)
+    everything = "\n".join(stored)
+    assert "ghp_********" in everything
+    assert [canary for canary in canaries if canary in everything] == []
+
+
+@on_sqlite
+async def test_real_tools_answer_for_themselves(workshop: Workshop) -> None:
+    """Syft, Trivy and Dive run; Trivy has no database, so the native provider judges and says so."""
+    await store_advisories(workshop.database, advisories("openssl", "zlib"))
+    workshop.tools = ONLY_REAL_TOOLS
+
+    scan = await workshop.scanned(engines=(Engine.SYFT, Engine.DIVE, Engine.TRIVY, Engine.DOCKLE))
+
+    assert (scan.status, scan.partial, scan.grade, scan.package_count) == (ScanStatus.COMPLETE, False, Grade.A, 2)
+    ended = await runs(workshop)
+    assert {engine: (run.status, run.provider) for engine, run in ended.items()} == {
+        Engine.SYFT: (EngineRunStatus.COMPLETE, "syft 1.18.1"),
+        Engine.DIVE: (EngineRunStatus.COMPLETE, "dive 0.13.1"),
+        Engine.TRIVY: (EngineRunStatus.COMPLETE, "trivy 0.76.0"),
+        Engine.DOCKLE: (EngineRunStatus.COMPLETE, PROVIDER),
+    }
+    assert ended[Engine.TRIVY].message == "trivy has no vulnerability database; the native provider answered"
+    packages = {row.name: row for row in await workshop.rows(Package)}
+    assert set(packages) == {"openssl", "curl"}, "each once, whoever found it"
+    assert set(packages["curl"].sources) == {"native", "syft", "trivy"}
+    [vulnerability] = await workshop.rows(Vulnerability)
+    assert vulnerability.sources == ["native"], "Trivy did not say so"
+    async with workshop.database.read() as session:
+        output = await engine_output(session, workshop.principal.organization_id, [scan.id], Engine.SYFT)
+    assert '"name":"syft"' in output.content
+    messages = [line.message for line in await workshop.rows(ScanLog)]
+    assert "syft 1.18.1 has ended: 2 packages" in messages
+    assert workshop.scratch() == []
+
+
+@on_sqlite
+async def test_a_tool_with_a_database_judges_without_our_advisories(workshop: Workshop, tmp_path: Path) -> None:
+    artifact = {"type": "deb", "name": "openssl", "version": "3.0.1-1"}
+    match = {"vulnerability": {"id": "CVE-2024-7777", "severity": "Critical"}, "artifact": artifact}
+    body = f"print({json.dumps(json.dumps({'matches': [match]}))})"
+    workshop.tools = NO_TOOLS | {Engine.GRYPE: str(write_tool(tmp_path / "bin", "grype", body))}
+    database = tmp_path / "databases" / "grype" / "db" / "6" / "vulnerability.db"
+    database.parent.mkdir(parents=True)
+    database.touch()
+
+    scan = await workshop.scanned(engines=(Engine.GRYPE,))
+
+    assert (scan.status, scan.grade, scan.critical, scan.grade_reason) == (ScanStatus.COMPLETE, Grade.D, 1, None)
+    [vulnerability] = await workshop.rows(Vulnerability)
+    assert (vulnerability.cve_id, vulnerability.sources) == ("CVE-2024-7777", ["grype"])
+    [link] = await workshop.rows(ScanFinding)
+    assert link.engines == ["grype"]
+    assert {row.name: row.sources for row in await workshop.rows(Package)} == {
+        "openssl": ["native"],
+        "curl": ["native"],
+    }
+    run = (await runs(workshop))[Engine.GRYPE]
+    assert run.database_date is not None
+    assert (run.finding_count, run.provider) == (1, "grype 9.8.7")
+
+
+@on_sqlite
+async def test_a_tool_that_fails_makes_the_scan_partial(workshop: Workshop, tmp_path: Path) -> None:
+    workshop.tools = ONLY_REAL_TOOLS | {Engine.SYFT: str(write_tool(tmp_path / "bin", "syft", TRUNCATED))}
+
+    scan = await workshop.scanned(engines=(Engine.SYFT, Engine.DIVE))
+
+    assert (scan.status, scan.partial) == (ScanStatus.COMPLETE, True)
+    failed = (await runs(workshop))[Engine.SYFT]
+    assert (failed.status, failed.message) == (
+        EngineRunStatus.FAILED,
+        "syft 9.8.7 printed something that is not JSON",
+    )
+
+
+@on_sqlite
+async def test_cancelling_ends_the_tools(workshop: Workshop, tmp_path: Path) -> None:
+    workshop.tools = NO_TOOLS | {Engine.SYFT: str(write_tool(tmp_path / "bin", "syft", HANG))}
+    workshop.change_limits(heartbeat_seconds=0.1)
+    scan_id = await workshop.queue(engines=(Engine.SYFT,))
+    async with workshop.runner() as runner:
+        working = asyncio.create_task(runner.work_on(await workshop.lease()))
+
+        async def started() -> bool:
+            return any("has started" in line.message for line in await workshop.rows(ScanLog))
+
+        await until(started)
+        await workshop.cancel(scan_id)
+        await working
+    assert (await workshop.scan(scan_id)).status is ScanStatus.CANCELLED
+    assert workshop.scratch() == []

@@ -155,8 +155,9 @@ async def test_rubbish_in_the_queue_is_passed_over(at_scale: Workshop) -> None:
 
 async def test_t101_stopping_hands_back(workshop: Workshop) -> None:
     scan_id = await workshop.queue()
+    pausing = asyncio.create_task(paused_reader(os.getpid(), "unpack"))
     async with worker(workshop, reconcile_seconds=0.1):
-        child = await paused_reader(os.getpid(), "unpack")
+        child = await pausing
     await until_gone(child)
 
     assert (await workshop.job(scan_id)).state is JobState.QUEUED

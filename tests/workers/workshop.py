@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
+import orjson
 import pytest
 from sqlalchemy import select, update
 from sqlmodel import col
@@ -21,10 +22,10 @@ from schema.advisories.importing import import_advisories
 from schema.advisories.osv import parse_osv
 from schema.advisories.records import AdvisoryRecord
 from schema.jobs.models import Job
-from schema.jobs.repository import Lease, lease_next
+from schema.jobs.repository import Lease, lease_next, stopping
 from schema.kernel.clock import utc_now
 from schema.kernel.columns import Table
-from schema.kernel.context import Limits, Services
+from schema.kernel.context import Limits, RequestContext, Services
 from schema.kernel.database import Database
 from schema.kernel.outbox import OutboxRelay
 from schema.kernel.ports import OutgoingHttp
@@ -32,12 +33,16 @@ from schema.kernel.principal import ActorKind, Principal, Role
 from schema.kernel.secrets import SessionSigner, TokenMint
 from schema.organizations.models import Plan
 from schema.organizations.repository import create_organization
+from schema.scans.formats import ReportFormat
+from schema.scans.importing import ReportHeader, receive_report
 from schema.scans.models import Engine, Scan
 from schema.scans.repository import load_scan
 from schema.scans.trigger import ScanRequest, cancel_scan, queue_scan
 from tests.factories.images import Image, image, layer, write_layout
 from tests.identity import MASTER_KEY
 from tests.processes import until
+from workers.engines.running import EngineLimits
+from workers.engines.tools import OFF, Toolbox
 from workers.oci.limits import ImageLimits
 from workers.runner import JobRunner
 from workers.runtime import WorkerLimits, WorkerRuntime
@@ -47,13 +52,17 @@ from workers.workspace import Workspace
 IMAGE = "ghcr.io/acme/api:1"
 LIMITS = WorkerLimits(
     concurrency=2,
+    organization_limit=None,
     lease_seconds=600,  # so that nothing happens because time has passed, unless a test wants it
     heartbeat_seconds=200,
     reconcile_seconds=0.1,
     scan_seconds=300,
     image=ImageLimits(),
     analysis=SandboxLimits(wall_seconds=120),
+    engines=EngineLimits(),
 )
+# Whatever is installed on this machine: tests that want a tool say which.
+NO_TOOLS = dict.fromkeys(Engine, OFF)
 OS_RELEASE = b'ID=debian\nVERSION_ID="12"\nPRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\n'
 
 
@@ -107,6 +116,7 @@ class Workshop:
     redis: Redis = field(default_factory=lambda: Redis(""))
     limits: WorkerLimits = LIMITS
     native_fallback: bool = True
+    tools: Mapping[Engine, str] = field(default_factory=lambda: NO_TOOLS)
 
     def __post_init__(self) -> None:
         connection = self.redis.connect()
@@ -157,6 +167,7 @@ class Workshop:
             work_dir=self.work_dir,
             owner=f"worker-{secrets.token_hex(4)}",
             native_fallback=self.native_fallback,
+            toolbox=Toolbox(places=self.tools, databases=self.directory / "databases", hidden=(self.directory,)),
         )
 
     @asynccontextmanager
@@ -179,12 +190,37 @@ class Workshop:
         engines: tuple[Engine, ...] = (Engine.TRIVY, Engine.SYFT),
         name: str = IMAGE,
         platform: str | None = None,
+        force: bool = False,
     ) -> str:
         """A scan of a layout or an archive, by default of the small Debian image."""
         path = source or self.layout()
-        request = ScanRequest(image=name, scanners=engines, path=str(path), platform=platform)
+        request = ScanRequest(image=name, scanners=engines, path=str(path), platform=platform, force=force)
         async with self.database.write() as session:
             return await queue_scan(session, request, self.principal, now=utc_now())
+
+    async def import_(
+        self,
+        document: object,
+        *,
+        name: str = IMAGE,
+        stated: ReportFormat | None = None,
+        digest: str | None = None,
+        platform: str | None = None,
+    ) -> Scan:
+        """A scan of a report, JSON or bytes, as it has ended."""
+        content = document if isinstance(document, bytes) else orjson.dumps(document)
+
+        async def chunks() -> AsyncIterator[bytes]:
+            for start in range(0, len(content), 10_000):
+                yield content[start : start + 10_000]
+
+        context = RequestContext(
+            services=self.services, principal_or_none=self.principal, request_id="req", client_ip="192.0.2.9"
+        )
+        header = ReportHeader(image=name, format=stated, digest=digest, platform=platform)
+        scan_id = await receive_report(context, header, chunks())
+        await self.work()
+        return await self.scan(scan_id)
 
     async def lease(self, owner: str = "worker-test", *, seconds: float = 600) -> Lease:
         async with self.database.write() as session:
@@ -218,7 +254,7 @@ class Workshop:
     async def cancel(self, scan_id: str) -> None:
         async with self.database.write() as session:
             await cancel_scan(session, scan_id, self.principal, now=utc_now())
-        await self.services.signals.send(scan_id)
+        await self.services.signals.send(stopping(scan_id))
 
     async def rows(self, table: type[Table]) -> list[Any]:
         async with self.database.read() as session:

@@ -7,12 +7,11 @@ those a package brings for its own tests and templates: they are no code that ru
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
-
-import orjson
+from collections.abc import Iterable, Iterator, Mapping
 
 from schema.dependencies.records import PackageRecord, PackageType
+from workers.inventory.documents import Object, read_json
+from workers.inventory.licenses import spdx_license
 from workers.inventory.notes import Notes
 from workers.inventory.packages import language_package
 from workers.oci.files import ImageFile
@@ -20,7 +19,6 @@ from workers.oci.files import ImageFile
 ECOSYSTEM = "npm"
 NAME = "package.json"
 _MODULES = "node_modules/"
-_SIZE = 1024**2  # bytes of a package.json that are parsed
 _NOT_RUN = frozenset(
     {
         "__fixtures__",
@@ -70,13 +68,19 @@ def _parts(path: str) -> tuple[str, str]:
 
 
 def _package(file: ImageFile, notes: Notes) -> PackageRecord | None:
-    document = _document(file, notes)
+    document = read_json(file, notes)
     name, version = document.get("name"), document.get("version")
     if not isinstance(name, str) or not isinstance(version, str) or not name or not version:
         return None
     # Nobody publishes what is marked private, so advisories about its name are about another package.
     if document.get("private") is True and _MODULES not in file.path:
         return None
+    return node_package(name, version, _licenses(document), file=file, notes=notes)
+
+
+def node_package(
+    name: str, version: str, licenses: Iterable[str], *, file: ImageFile, notes: Notes
+) -> PackageRecord | None:
     scope, slash, bare = name.rpartition("/")
     return language_package(
         PackageType.NPM,
@@ -85,28 +89,16 @@ def _package(file: ImageFile, notes: Notes) -> PackageRecord | None:
         purl=("npm", scope if slash else None, bare),
         ecosystem=ECOSYSTEM,
         source_name=name,
-        licenses=_licenses(document),
+        licenses=licenses,
         file=file,
         notes=notes,
     )
 
 
-def _document(file: ImageFile, notes: Notes) -> Mapping[str, Any]:
-    if len(file.content) > _SIZE:
-        notes.add(file.path, "is too large to be a package.json")
-        return {}
-    try:
-        document = orjson.loads(file.content.removeprefix(b"\xef\xbb\xbf"))
-    except orjson.JSONDecodeError:
-        notes.add(file.path, "is not JSON")
-        return {}
-    return document if isinstance(document, dict) else {}
-
-
-def _licenses(document: Mapping[str, Any]) -> Iterator[str]:
+def _licenses(document: Object) -> Iterator[str]:
     """`license` is an SPDX expression; in older packages an object, or a list of them under `licenses`."""
     stated = document.get("license", document.get("licenses"))
     for entry in stated if isinstance(stated, list) else [stated]:
         name = entry.get("type") if isinstance(entry, dict) else entry
         if isinstance(name, str):
-            yield name
+            yield spdx_license(name)

@@ -12,6 +12,7 @@ class Notes:
     def __init__(self) -> None:
         self._lines: dict[str, None] = {}
         self._left_out = 0
+        self.unread: list[str] = []  # databases of packages that could not be read to their end
 
     def add(self, path: str, problem: str) -> None:
         line = f"{printable(path)[:_PATH]}: {problem}"

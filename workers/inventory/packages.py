@@ -1,6 +1,6 @@
 """From what a database says to a record everybody else can rely on: lengths, characters, package URL.
 
-Names and versions of all four kinds are printable ASCII in practice and by their formats' rules. Anything else would be
+Names and versions of all kinds are printable ASCII in practice and by their formats' rules. Anything else would be
 no package anybody has advisories about, and is noted instead.
 """
 
@@ -13,7 +13,7 @@ from packageurl import PackageURL
 
 from schema.dependencies.records import OperatingSystem, PackageRecord, PackageType
 from workers.inventory.notes import Notes, printable
-from workers.oci.files import ImageFile
+from workers.oci.files import ImageFile, Place
 
 # Bounds are those of the columns in which packages are stored.
 _NAME = re.compile(r"[!-~]{1,300}")
@@ -23,6 +23,15 @@ _PATH = 4096
 _LICENSE = 200
 _LICENSES = 20
 _SHOWN = 80  # characters of a refused name in a note
+# The purl namespace is the vendor's name (purl specification, types "deb", "apk" and "rpm"), for most their os-release id.
+_NAMESPACES = {
+    "opensuse-leap": "opensuse",
+    "opensuse-leap-micro": "opensuse",
+    "opensuse-tumbleweed": "opensuse",
+    "rhel": "redhat",
+    "sled": "suse",
+    "sles": "suse",
+}
 
 
 def distribution_package(
@@ -36,22 +45,24 @@ def distribution_package(
     architecture: str | None,
     licenses: Iterable[str],
     database: ImageFile,
-    layer: ImageFile,
+    layer: Place,
     notes: Notes,
+    qualifiers: Mapping[str, str] | None = None,
 ) -> PackageRecord | None:
     """A package of a distribution's package manager, or None with a note.
 
     `source` is name and version of the source package where the database tells; `vendor` the purl namespace of an image
-    that does not say what it is. `layer` is the file whose layer brought the package, where that is not the database.
+    that does not say what it is. `layer` is the one that brought the package. `qualifiers` are more of the purl's.
     """
     architecture = architecture if architecture and _ARCHITECTURE.fullmatch(architecture) else None
     release = "-".join(filter(None, (system.id, system.version))) if system else ""
-    qualifiers = {"arch": architecture or "", "distro": release}
+    qualifiers = {"arch": architecture or "", "distro": release, **(qualifiers or {})}
+    namespace = _NAMESPACES.get(system.id, system.id) if system else vendor
     return _package(
         kind,
         name,
         version,
-        purl=(kind.value, system.id if system else vendor, name, qualifiers),
+        purl=(kind.value, namespace, name, qualifiers),
         ecosystem=system.ecosystem if system else None,
         source=source or (name, version),
         architecture=architecture,
@@ -101,7 +112,7 @@ def _package(
     architecture: str | None,
     licenses: Iterable[str],
     path: str,
-    layer: ImageFile,
+    layer: Place,
     notes: Notes,
 ) -> PackageRecord | None:
     if not name or not version:
@@ -111,7 +122,8 @@ def _package(
         if not _NAME.fullmatch(text):
             notes.add(path, f"“{printable(text[:_SHOWN])}” is not a package's name or version")
             return None
-    url = _purl(*purl, version)
+    # A purl has the epoch of an RPM apart from its version.
+    url = _purl(*purl, version.rpartition(":")[2] if kind is PackageType.RPM else version)
     if not url or len(url) > _PURL or len(path) > _PATH:
         notes.add(path, f"the package {name[:_SHOWN]} cannot be described")
         return None

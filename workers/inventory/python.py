@@ -1,18 +1,28 @@
-"""Python distributions: `*.dist-info/METADATA` (PyPA core metadata), `*.egg-info/PKG-INFO`, and egg-info as a single file."""
+"""Python distributions: `*.dist-info/METADATA` (PyPA core metadata), `*.egg-info/PKG-INFO`, and egg-info as a single file.
+
+An egg is a directory or an archive with `EGG-INFO/PKG-INFO` in it; of an archive that file is the excerpt.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import IO, Any
 
 from schema.dependencies.records import PackageRecord, PackageType
+from workers.inventory.documents import MANIFEST
 from workers.inventory.licenses import spdx_license
 from workers.inventory.notes import Notes
 from workers.inventory.packages import language_package
 from workers.inventory.stanzas import read_head
+from workers.inventory.zip import Allowance, AllowanceSpentError, DamagedArchiveError, ZipArchive
 from workers.oci.files import ImageFile
 
 ECOSYSTEM = "PyPI"
+EGG = ".egg"
+KEY = "egg"
+_EGG_METADATA = "EGG-INFO/PKG-INFO"
 # In order: where two describe one distribution in one directory, the first counts.
 _KINDS = (".dist-info/METADATA", ".egg-info/PKG-INFO", "EGG-INFO/PKG-INFO", ".egg-info")
 _FIELDS = {
@@ -28,8 +38,12 @@ _CLASSIFIER = "License :: OSI Approved :: "
 # Of the classifiers those that name one licence; "BSD License" and "GNU General Public License (GPL)" name a family.
 _SPDX = {
     "Apache Software License": "Apache-2.0",
+    "Blue Oak Model License (BlueOak-1.0.0)": "BlueOak-1.0.0",
     "Boost Software License 1.0 (BSL-1.0)": "BSL-1.0",
+    "Common Development and Distribution License 1.0 (CDDL-1.0)": "CDDL-1.0",
+    "Eclipse Public License 1.0 (EPL-1.0)": "EPL-1.0",
     "Eclipse Public License 2.0 (EPL-2.0)": "EPL-2.0",
+    "European Union Public Licence 1.1 (EUPL 1.1)": "EUPL-1.1",
     "European Union Public Licence 1.2 (EUPL 1.2)": "EUPL-1.2",
     "GNU Affero General Public License v3": "AGPL-3.0-only",
     "GNU Affero General Public License v3 or later (AGPLv3+)": "AGPL-3.0-or-later",
@@ -46,9 +60,14 @@ _SPDX = {
     "MIT No Attribution License (MIT-0)": "MIT-0",
     "Mozilla Public License 1.1 (MPL 1.1)": "MPL-1.1",
     "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
+    "Mulan Permissive Software License v2 (MulanPSL-2.0)": "MulanPSL-2.0",
+    "PostgreSQL License": "PostgreSQL",
     "Python Software Foundation License": "PSF-2.0",
+    "SIL Open Font License 1.1 (OFL-1.1)": "OFL-1.1",
     "The Unlicense (Unlicense)": "Unlicense",
     "Universal Permissive License (UPL)": "UPL-1.0",
+    "University of Illinois/NCSA Open Source License": "NCSA",
+    "Zero-Clause BSD (0BSD)": "0BSD",
     "zlib/libpng License": "Zlib",
     "Zope Public License": "ZPL-2.1",
 }
@@ -76,6 +95,27 @@ def python_packages(files: Mapping[str, ImageFile], notes: Notes) -> Iterator[Pa
                 yield package
 
 
+def read_egg(file: IO[bytes]) -> Mapping[str, Any] | None:
+    """The metadata of an archive as an excerpt; None where it has none."""
+    try:
+        archive = ZipArchive(file)
+        for member in archive:
+            if member.name == _EGG_METADATA:
+                content = b"".join(archive.unpack(member, Allowance(MANIFEST)))
+                return {KEY: content.decode("utf-8", "replace")}
+    except (DamagedArchiveError, AllowanceSpentError) as problem:
+        return {"problems": [str(problem)]}
+    return None
+
+
+def egg_packages(found: Iterable[tuple[ImageFile, Any]], notes: Notes) -> Iterator[PackageRecord]:
+    """`found` are archives and what `read_egg` gave for them."""
+    for file, excerpt in found:
+        package = _package(replace(file, content=excerpt[KEY].encode()), notes)
+        if package is not None:
+            yield package
+
+
 def _directory(path: str, kind: str) -> str:
     """Where distributions stand side by side: `site-packages` of `site-packages/six-1.16.0.dist-info/METADATA`."""
     return path.removesuffix(kind).rpartition("/")[0]
@@ -84,6 +124,12 @@ def _directory(path: str, kind: str) -> str:
 def _package(file: ImageFile, notes: Notes) -> PackageRecord | None:
     metadata = read_head(file.content, _FIELDS)
     name, version = (metadata.get(key, "").partition("\n")[0] for key in ("name", "version"))
+    return python_package(name, version, _licenses(metadata), file=file, notes=notes)
+
+
+def python_package(
+    name: str, version: str, licenses: Iterable[str], *, file: ImageFile, notes: Notes
+) -> PackageRecord | None:
     return language_package(
         PackageType.PIP,
         name,
@@ -91,7 +137,7 @@ def _package(file: ImageFile, notes: Notes) -> PackageRecord | None:
         purl=("pypi", None, name),
         ecosystem=ECOSYSTEM,
         source_name=_SEPARATORS.sub("-", name).lower(),
-        licenses=_licenses(metadata),
+        licenses=licenses,
         file=file,
         notes=notes,
     )
@@ -106,7 +152,7 @@ def _licenses(metadata: Mapping[str, str]) -> Iterator[str]:
     ]
     stated = metadata.get("license", "")
     if "expression" in metadata:
-        yield metadata["expression"]
+        yield spdx_license(metadata["expression"])
     elif known := [_SPDX[each] for each in classifiers if each in _SPDX]:
         yield from known
     elif stated and stated.upper() != "UNKNOWN" and len(stated) <= _LICENSE and "\n" not in stated:

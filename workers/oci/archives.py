@@ -141,7 +141,7 @@ class _TarSource:
         # A layer in here is a file, which may be as large as all an image unpacks to.
         budget = Budget(replace(limits, file_bytes=limits.total_bytes))
         reader = TarReader(iter(lambda: file.read(BLOCK), b""), budget, skip=self._skip, absolute=False)
-        for kind, name, link, size in reader:
+        for kind, name, link, size, _ in reader:
             self._members.pop(name, None)
             self._links.pop(name, None)
             if kind is EntryKind.FILE:

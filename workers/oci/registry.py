@@ -41,6 +41,7 @@ from workers.oci.manifests import (
 T = TypeVar("T")
 Progress = Callable[[int, int], None]
 """Told the bytes of config and layers that have arrived, and how many there are in all."""
+OnDigest = Callable[[str], Awaitable[None]]
 
 _API_HOSTS = {DEFAULT_REGISTRY: "registry-1.docker.io"}  # names that people use -> hosts that answer
 _ACCEPT = ", ".join((*INDEXES, *MANIFESTS))
@@ -115,15 +116,19 @@ async def pull(
     insecure: bool = False,
     patience: Patience = PATIENCE,
     progress: Progress | None = None,
+    on_digest: OnDigest | None = None,
 ) -> Image:
     """Fetches one image into a new layout; `insecure` is plain http. Without tag and digest the tag is "latest".
 
-    Raises ScanFailure. Cancelling it leaves no thread behind that still writes to the destination.
+    `on_digest` is told the image's digest before any of its blobs is fetched. Raises ScanFailure, and what `on_digest`
+    raises. Cancelling it leaves no thread behind that still writes to the destination.
     """
     source = _Source(reference, credentials=credentials, http=http, insecure=insecure, patience=patience)
     async with source.deadline():
         layout = Layout.create(destination, limits)
         manifest = await source.choose(platform, limits)
+        if on_digest is not None:
+            await on_digest(manifest.digest)
         await source.fetch_blobs(manifest, layout, progress or (lambda _arrived, _total: None))
         return layout.write_manifest(manifest, platform=platform)
 

@@ -26,6 +26,7 @@ _SPARSE_CODE = ord("S")
 _SPARSE_PAIRS, _SPARSE_MORE_PAIRS = 4, 21  # in the header, in each record that continues it
 _SPARSE_PAIR = 24
 _SPARSE_PIECES = 100_000  # of one file
+_MODE = 0o7777  # old tars keep the kind of file in the bits above
 
 
 class EntryKind(Enum):
@@ -43,6 +44,7 @@ class Entry(NamedTuple):
     name: str
     link: str  # a symbolic link's target as written; a hard link's target as a name
     size: int  # bytes of content, holes of a sparse file included
+    mode: int = 0  # permissions, with setuid, setgid and sticky bit
 
 
 class _Sparse(NamedTuple):
@@ -103,6 +105,7 @@ class TarReader:
         self._before = 0  # bytes of the stream in front of the buffer
         self._left = 0  # unread bytes of the entry at hand, padding included
         self._stored = 0  # bytes of content of the entry at hand as stored
+        self._head = b""  # what was handed out of it already
         self._sparse: _Sparse | None = None
         self._uncounted = 0
 
@@ -132,10 +135,41 @@ class TarReader:
     def read(self) -> bytes:
         """The content of the entry at hand, once. The memory it takes is charged to the budget first."""
         self._budget.hold(self._stored if self._sparse is None else self._stored + 2 * self._sparse.size)
-        stored, self._left = self._take(self._stored), self._left - self._stored
+        rest = self._stored - len(self._head)
+        stored, self._left = self._head + self._take(rest), self._left - rest
         content = stored if self._sparse is None else _expand(stored, self._sparse)
-        self._stored = 0
+        self._stored, self._head = 0, b""
         return content
+
+    def head(self, size: int) -> bytes:
+        """The first bytes of the entry at hand, to look at and let go: the budget is not charged. Not after `read`.
+
+        May be called again for more. Empty for a sparse file, whose content is not stored in one piece.
+        """
+        missing = min(size, self._stored) - len(self._head) if self._sparse is None else 0
+        if missing > 0:
+            self._head += self._take(missing)
+            self._left -= missing
+        return self._head[:size]
+
+    def pieces(self) -> Iterator[bytes]:
+        """The content of the entry at hand block by block, once, to pass on and let go: the budget is not charged.
+
+        Nothing for a sparse file, as `head`.
+        """
+        rest = self._stored - len(self._head) if self._sparse is None else 0
+        if self._head:
+            yield self._head
+        while rest:
+            if self._at == len(self._buffer) and not self._fill():
+                raise _malformed("is cut off")
+            piece = self._buffer[self._at : self._at + rest]
+            self._at += len(piece)
+            self._left -= len(piece)
+            rest -= len(piece)
+            yield piece
+        if self._sparse is None:
+            self._stored, self._head = 0, b""
 
     def _entry(self, header: bytes, extension: _Extension | None) -> Entry:
         flag = header[156]
@@ -143,7 +177,7 @@ class TarReader:
         name = _header_name(header)
         size = 0 if flag in _WITHOUT_CONTENT else _number(header[124:136])
         raw_link = header[157:257].partition(b"\0")[0] if header[157] else b""
-        self._sparse = None
+        self._sparse, self._head = None, b""
         if extension is not None:
             name = extension.name if extension.name is not None else name
             raw_link = extension.link if extension.link is not None else raw_link
@@ -170,7 +204,7 @@ class TarReader:
             size = max(size, self._sparse.size)
         if size > self._limits.file_bytes:
             raise exceeded(f"The file {path[:200]} is larger", self._limits.file_bytes, "bytes")
-        return Entry(kind, path, link, size)
+        return Entry(kind, path, link, size, _number(header[100:108]) & _MODE)
 
     def _header(self) -> bytes | None:
         """The next header with its checksum verified, None at the end of the archive."""

@@ -7,6 +7,7 @@ own replaces such a link.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -57,6 +58,18 @@ def layer_of(file: int) -> int:
     return file >> 32
 
 
+def ordinal_of(file: int) -> int:
+    """Its place among the entries of its layer, from 1."""
+    return file & 0xFFFF_FFFF
+
+
+def file_of(node: Node) -> tuple[int, int] | None:
+    """(file, layer) of a regular file under whichever of its names."""
+    if isinstance(node, HardLink):
+        return node
+    return (node, layer_of(node)) if isinstance(node, int) and node != SPECIAL else None
+
+
 class LayerTree:
     """What one layer adds and what it removes from those below."""
 
@@ -68,6 +81,7 @@ class LayerTree:
         self.lower_links: list[tuple[Directory, str, LowerLink]] = []  # where each one stands
         self.file_count = 0  # regular files and links
         self.moved = False  # whether an entry went where a link led it
+        self.sizes = array("q")  # bytes of content of each entry, in their order
         self._budget = budget
         self._cost = 0
         self._ordinal = 0
@@ -76,8 +90,9 @@ class LayerTree:
 
     def add(self, entry: Entry) -> int | None:
         """Places the entry. Returns the identity of a regular file, None for anything else."""
-        kind, path, link, _ = entry
+        kind, path, link, size, _ = entry
         self._ordinal += 1
+        self.sizes.append(size)
         if not path:
             return None  # the root itself
         directory, _, name = path.rpartition("/")
@@ -114,8 +129,12 @@ class LayerTree:
 
     def close(self) -> None:
         """After the last entry."""
-        self._budget.hold(self._cost)
+        self._budget.hold(self._cost + self.sizes.itemsize * len(self.sizes))
         self._cost = 0
+
+    def size_of(self, file: int) -> int:
+        """Bytes of a regular file of this layer."""
+        return self.sizes[ordinal_of(file) - 1]
 
     def _forget(self, replaced: Node) -> None:
         """The parent remembered for the next entry may have been this, or below it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import Any
 
 from schema.advisories.matching import Advisories, match_packages
@@ -52,6 +53,11 @@ def entry(
 def advisory(identity: str, *entries: dict[str, Any], **more: object) -> AdvisoryRecord:
     document = {"id": identity, "modified": "2024-05-01T00:00:00Z", "affected": list(entries), **more}
     return parse_osv(document)
+
+
+def filed(feed: str, record: AdvisoryRecord) -> AdvisoryRecord:
+    """The record as a feed of the store has it."""
+    return replace(record, feed=feed)
 
 
 def store(*records: AdvisoryRecord) -> Advisories:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from packaging.version import Version
 
+from schema.advisories.debian import parse_tracker
 from schema.advisories.matching import covering_ecosystems, is_affected, lookup_keys, uncovered_ecosystems
 from schema.advisories.osv import parse_osv
-from schema.advisories.records import AffectedPackage
+from schema.advisories.records import AdvisoryRecord, AffectedPackage
 from schema.dependencies.records import PackageRecord
 from schema.vulnerabilities.records import FindingRecord, Severity
-from tests.schema.advisories.factories import advisory, entry, match, package
+from tests.schema.advisories.factories import advisory, entry, filed, match, package
 
 CRITICAL = {"type": "CVSS_V3", "score": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"}  # 9.8
 HIGH = {"type": "CVSS_V3", "score": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:N/A:N"}  # 7.5
@@ -259,6 +264,106 @@ def test_withdrawn_advisories_do_not_count() -> None:
     assert match(package("npm", "a", "1.0.0"), withdrawn) == []
 
 
+# --- Several feeds
+
+
+def tracked(fixed: str | None, *, cve: str = "CVE-2024-0001") -> AdvisoryRecord:
+    """A record of Debian's tracker; "0": never affected."""
+    state: dict[str, Any] = {"status": "open"} if fixed is None else {"status": "resolved", "fixed_version": fixed}
+    dump = {"ssl": {cve: {"releases": {"bookworm": {"urgency": "not yet assigned", **state}}}}}
+    ((_, record),) = parse_tracker(dump.items(), as_of=datetime(2026, 5, 1, tzinfo=UTC))
+    assert isinstance(record, AdvisoryRecord)
+    return filed("debian", record)
+
+
+def from_osv(identity: str, *events: tuple[str, str], **more: Any) -> AdvisoryRecord:
+    return filed(
+        "osv:Debian", advisory(identity, entry(DEBIAN, "ssl", *events), modified="2030-01-01T00:00:00Z", **more)
+    )
+
+
+OSV_OPEN = from_osv("DEBIAN-CVE-2024-0001", ("introduced", "0"), upstream=["CVE-2024-0001"])
+
+
+def test_debians_tracker_goes_before_what_osv_has_of_it() -> None:
+    installed = package(DEBIAN, "ssl", "1.0-2")
+    assert len(match(installed, OSV_OPEN)) == 1
+    assert match(installed, OSV_OPEN, tracked("1.0-2")) == []
+    assert only(match(installed, OSV_OPEN, tracked("1.0-3"))).fixed_versions == ("1.0-3",)
+
+
+@pytest.mark.parametrize("fixed", ["0", "1.0-2"])
+def test_what_the_tracker_clears_no_other_record_brings_back(fixed: str) -> None:
+    installed = package(DEBIAN, "ssl", "1.0-2")
+    alone = from_osv("DSA-1-1", ("introduced", "0"), upstream=["CVE-2024-0001"])
+    several = from_osv("DSA-2-1", ("introduced", "0"), upstream=["CVE-2024-0001", "CVE-2024-0002"])
+    found = match(installed, tracked(fixed), OSV_OPEN, alone, several)
+    assert [finding.vulnerability_id for finding in found] == ["CVE-2024-0002"]
+
+
+def test_the_tracker_says_nothing_of_a_release_it_does_not_name() -> None:
+    older = package("Debian:11", "ssl", "1.0-2")
+    record = filed("osv:Debian", advisory("DEBIAN-CVE-2024-0001", entry("Debian:11", "ssl", ("introduced", "0"))))
+    assert len(match(older, tracked("0"), record)) == 1
+
+
+def test_of_copies_the_one_that_changed_last_counts() -> None:
+    def copy(feed: str, day: int, *events: tuple[str, str], **more: Any) -> AdvisoryRecord:
+        changed = f"2024-05-{day:02}T00:00:00Z"
+        return filed(feed, advisory("GHSA-a", entry("npm", "a", *events), modified=changed, **more))
+
+    old = copy("local", 1, ("introduced", "0"), ("fixed", "1.1.0"))
+    new = copy("osv:npm", 2, ("introduced", "0"), ("fixed", "1.2.0"))
+    gone = copy("osv:npm", 3, ("introduced", "0"), withdrawn="2024-05-03T00:00:00Z")
+    for records in ([old, new], [new, old]):
+        assert only(match(package("npm", "a", "1.0.0"), *records)).fixed_versions == ("1.2.0",)
+    assert match(package("npm", "a", "1.0.0"), old, gone) == []
+
+
+def test_names_of_one_flaw_are_one_finding() -> None:
+    """The shapes GitHub, PyPA, Go and the list of malicious packages publish."""
+    ranges = (("introduced", "0"), ("fixed", "2.0"))
+    found = match(
+        package("PyPI", "thing", "1.0"),
+        advisory("GHSA-a", entry("PyPI", "thing", *ranges), aliases=["CVE-2024-0001"], related=["CVE-2023-9999"]),
+        advisory("PYSEC-2024-1", entry("PyPI", "thing", *ranges), aliases=["CVE-2024-0001", "GHSA-a"]),
+        advisory("PYSEC-2024-2", entry("PyPI", "thing", *ranges), related=["CVE-2024-0001"]),
+        advisory(
+            "MAL-2024-1", entry("PyPI", "thing", ("introduced", "0")), upstream=["CVE-2024-0001"], aliases=["GHSA-b"]
+        ),
+    )
+    assert [(finding.vulnerability_id, finding.aliases) for finding in found] == [
+        ("CVE-2024-0001", ("GHSA-a", "GHSA-b", "MAL-2024-1", "PYSEC-2024-1")),
+        ("PYSEC-2024-2", ()),
+    ]
+    go = match(
+        package("Go", "example.org/a", "v1.0.0"),
+        advisory(
+            "GO-2024-1", entry("Go", "example.org/a", *ranges, kind="SEMVER"), aliases=["CVE-2024-0001", "GHSA-a"]
+        ),
+        advisory("GHSA-a", entry("Go", "example.org/a", *ranges, kind="SEMVER"), aliases=["CVE-2024-0001"]),
+    )
+    assert only(go).aliases == ("GHSA-a", "GO-2024-1")
+
+
+@pytest.mark.parametrize(
+    ("ecosystem", "bulletin_id", "key"),
+    [
+        (DEBIAN, "DLA-1-1", "upstream"),
+        ("Ubuntu:22.04:LTS", "USN-1-1", "upstream"),
+        ("Red Hat:enterprise_linux:9::baseos", "RHSA-2024:1", "upstream"),
+        ("AlmaLinux:9", "ALSA-2024:1", "related"),
+        ("Rocky Linux:9", "RLSA-2024:1", "upstream"),
+    ],
+)
+def test_no_distributions_bulletin_joins_what_it_fixes(ecosystem: str, bulletin_id: str, key: str) -> None:
+    cves = [f"CVE-2024-000{number}" for number in range(1, 6)]
+    record = advisory(bulletin_id, entry(ecosystem, "ssl", ("introduced", "0"), ("fixed", "9")), **{key: cves})
+    found = match(package(ecosystem, "ssl", "1"), record)
+    assert [finding.vulnerability_id for finding in found] == cves
+    assert not any(finding.aliases for finding in found)
+
+
 # --- Severity and fixes
 
 
@@ -320,6 +425,30 @@ def test_fixes_are_those_above_the_installed_version_lowest_first() -> None:
     )
     assert one(record, version="2.1").fixed_versions == ("2.9", "3.10")
     assert one(record, version="1.1").fixed_versions == ("1.5", "2.9", "3.10")
+
+
+def test_the_first_fix_is_the_nearest_of_the_same_line() -> None:
+    """As GitHub files a flaw of several release lines: a range each."""
+    (found,) = match(
+        package("npm", "thing", "4.17.0"),
+        advisory(
+            "GHSA-a",
+            *(
+                entry("npm", "thing", ("introduced", since), ("fixed", fix), kind="SEMVER")
+                for since, fix in (("5.0.0", "5.0.3"), ("4.0.0", "4.18.2"), ("3.0.0", "3.21.5"))
+            ),
+        ),
+    )
+    assert found.fixed_versions == ("4.18.2", "5.0.3")
+
+
+def test_a_line_without_a_fix_names_that_of_a_later_line() -> None:
+    record = advisory(
+        "GHSA-a",
+        entry("PyPI", "thing", ("introduced", "1.0"), ("last_affected", "1.9")),
+        entry("PyPI", "thing", ("introduced", "2.0"), ("fixed", "2.3")),
+    )
+    assert one(record, version="1.2").fixed_versions == ("2.3",)
 
 
 def test_the_installed_version_is_no_fix_of_itself() -> None:
@@ -386,6 +515,24 @@ def test_many_packages_of_one_source_each_get_its_findings() -> None:
     assert [(finding.package.name, finding.vulnerability_id) for finding in found] == [
         (binary.name, cve) for binary in built for cve in ("CVE-2024-0001", "CVE-2024-0002")
     ]
+
+
+def test_what_a_distribution_brought_is_judged_as_the_distributions() -> None:
+    """Debian's python3-urllib3 says it is 1.26.12, and has the fix of 1.26.17 since 1.26.12-1+deb12u1."""
+    flaw = advisory("GHSA-v845-jxx5-vc9f", entry("PyPI", "urllib3", ("introduced", "0"), ("fixed", "1.26.17")))
+    debians = advisory(
+        "DEBIAN-CVE-2023-43804",
+        entry("Debian:12", "python-urllib3", ("introduced", "0"), ("fixed", "1.26.12-1+deb12u1")),
+        upstream=["CVE-2023-43804"],
+    )
+    own = package("PyPI", "urllib3", "1.26.12")
+    owned = replace(own, owner="python3-urllib3")
+    for version, found in (("1.26.12-1", ["CVE-2023-43804"]), ("1.26.12-1+deb12u1", [])):
+        deb = package("Debian:12", "python3-urllib3", version, source=("python-urllib3", version))
+        assert [each.vulnerability_id for each in match([deb, owned], flaw, debians)] == found
+    assert [each.vulnerability_id for each in match(own, flaw)] == ["GHSA-v845-jxx5-vc9f"]
+    assert lookup_keys(owned) == ()
+    assert uncovered_ecosystems([own, owned], []) == {"PyPI": 1}
 
 
 def test_modules_and_other_builds_of_an_rpm_are_not_compared() -> None:
@@ -490,6 +637,44 @@ def test_laws_of_matching(packages: list[PackageRecord], records: list[Any]) -> 
         single = {record.id for record in records if record.id in affecting and len(_cves(record)) <= 1}
         assert single <= {identity for finding in mine for identity in finding.advisory_ids}
     assert found == match(packages, *reversed(records))
+
+
+@given(
+    st.lists(
+        st.lists(st.sampled_from([f"GHSA-{letter}" for letter in "abcdefgh"]), min_size=1, max_size=3, unique=True),
+        max_size=6,
+    ),
+    st.randoms(),
+)
+def test_joining_is_transitive_over_aliases_and_nothing_else(groups: list[list[str]], dice: Any) -> None:
+    """Against the plainest way to say it: names are joined when a chain of records leads from one to the other."""
+    records = [
+        advisory(f"NPM-{place}", entry("npm", "a", ("introduced", "0")), aliases=names, related=["CVE-2024-0001"])
+        for place, names in enumerate(groups)
+    ]
+    flaws: list[set[str]] = []
+    for record in records:
+        names = {record.id, *record.aliases}
+        touching = [flaw for flaw in flaws if flaw & names]
+        flaws = [flaw for flaw in flaws if flaw not in touching] + [names.union(*touching)]
+    dice.shuffle(records)
+    found = match(package("npm", "a", "1.0.0"), *records)
+    assert sorted(sorted({finding.vulnerability_id, *finding.aliases}) for finding in found) == sorted(
+        map(sorted, flaws)
+    )
+
+
+@given(
+    st.lists(st.sampled_from(["1.0", "1.1", "1.2", "2.0", "2.1"]), min_size=1, max_size=4),
+    st.sampled_from(["1.0", "1.5", "2.0"]),
+)
+def test_fixes_are_above_the_installed_version_and_in_order(fixes: list[str], version: str) -> None:
+    events = [event for fix in sorted(fixes) for event in (("introduced", f"{fix}.dev0"), ("fixed", fix))]
+    for finding in match(
+        package("PyPI", "a", version), advisory("X-1", entry("PyPI", "a", ("introduced", "0"), *events))
+    ):
+        order = [Version(text) for text in (version, *finding.fixed_versions)]
+        assert all(lower < higher for lower, higher in pairwise(order))
 
 
 def _cves(record: Any) -> set[str]:

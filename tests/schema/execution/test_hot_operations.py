@@ -33,8 +33,8 @@ from schema.execution.plain import Reading, reading_of
 OPERATIONS = Path(compat_rest.__file__).parent / "operations"
 LISTS = sorted(path.stem for path in OPERATIONS.glob("list*.graphql"))
 ROWS = 3
-# Made of dictionaries in a JSON column, for the six engines of one scan.
-RESOLVED = {"listScanEngines": "coverage"}
+# Made of dictionaries in a JSON column.
+RESOLVED = {"listScanEngines": "coverage", "listScanFindings": "severities"}
 
 SCALARS: dict[str, Any] = {
     "String": "a text",

@@ -14,7 +14,8 @@ from schema.jobs.repository import Lease, finish, lease_next
 from schema.kernel.columns import Table
 from schema.kernel.database import Database
 from schema.kernel.principal import Principal
-from schema.scans.ingest import EngineResult, FetchedImage, ScanResults, ingest
+from schema.scans.ingest import EngineResult, FetchedImage, ScanResults, compressed, ingest
+from schema.scans.merging import Voice, merge
 from schema.scans.models import Engine, EngineRunStatus, Scan
 from schema.scans.repository import load_scan
 from schema.scans.rules import VULNERABILITY_ENGINES
@@ -72,6 +73,7 @@ def results(
     engines: tuple[EngineResult, ...] | None = None,
     grade_reason: str | None = None,
     digest: str = DIGEST,
+    **more: Any,
 ) -> ScanResults:
     """Trivy's and Syft's, answered by the native provider, unless told otherwise."""
     held = tuple({found.package: None for found in findings} if packages is None else packages)
@@ -99,19 +101,23 @@ def results(
                 engine=Engine.SYFT, status=EngineRunStatus.COMPLETE, provider="native 0", package_count=len(held)
             ),
         )
+    judged = tuple(run.engine for run in engines if run.engine in VULNERABILITY_ENGINES)
+    merged = merge([Voice(source="native", engines=judged, packages=held, findings=findings)])
     return ScanResults(
-        image=FetchedImage(digest=digest, platform="linux/amd64", size_bytes=10, config={"user": "app"}),
+        image=FetchedImage(
+            operating_system="Debian 12", digest=digest, platform="linux/amd64", size_bytes=10, config={"user": "app"}
+        ),
         inventory=Inventory(
             operating_system=OperatingSystem(id="debian", name="Debian 12", version="12", ecosystem="Debian:12"),
             packages=held,
             layers=(layer,),
         ),
         engines=engines,
-        findings=findings,
-        finding_sources=("native",),
-        finding_engines=tuple(run.engine for run in engines if run.engine in VULNERABILITY_ENGINES),
-        package_sources=("native",),
+        packages=merged.packages,
+        findings=merged.findings,
+        answered=frozenset({"native"}),
         grade_reason=grade_reason,
+        **more,
     )
 
 
@@ -142,7 +148,7 @@ async def store(database: Database, lease: Lease, found: ScanResults, *, now: da
         if not await finish(session, lease, JobState.DONE, now=now):
             return False
         scan = await load_scan(session, lease.organization_id, lease.subject_id)
-        await ingest(session, scan, found, now=now)
+        await ingest(session, scan, compressed(found), now=now)
     return True
 
 

@@ -16,8 +16,9 @@ from schema.dependencies.models import Layer, Package
 from schema.images.models import Digest, Image, Tag
 from schema.jobs.models import Job, JobState
 from schema.jobs.repository import requeue_orphans
+from schema.kernel.upsert import BATCH
 from schema.scans.failures import FailureCode
-from schema.scans.ingest import BATCH, EngineResult, distinct, verdict
+from schema.scans.ingest import EngineResult, distinct, verdict
 from schema.scans.models import Engine, EngineOutput, EngineRun, EngineRunStatus, ScanPhase, ScanStatus
 from schema.scans.repository import engine_output, load_scan
 from schema.vulnerabilities.models import ScanFinding, TriageStatus, Vulnerability
@@ -71,7 +72,7 @@ async def test_a_scan_ends_with_its_results(identity: Identity, ada: Member) -> 
     assert {row.name for row in await rows(identity.database, Package)} == {"openssl", "curl"}
     assert [row.created_by for row in await rows(identity.database, Layer)] == ["ADD rootfs"]
     async with identity.database.read() as session:
-        output = await engine_output(session, ada.organization_id, scan.id, Engine.TRIVY)
+        output = await engine_output(session, ada.organization_id, [scan.id], Engine.TRIVY)
     assert (output.media_type, output.content) == ("application/json", '{"findings": []}')
 
 
@@ -160,7 +161,7 @@ async def test_a_rescan_meets_the_same_vulnerabilities(identity: Identity, ada: 
     assert after.keys() == before.keys()
     for row in after.values():
         assert (row.title, row.severity) == ("Known better now", Severity.LOW)
-        assert (row.detected_at, row.last_seen_at) == (NOW, LATER)
+        assert (row.detected_at, row.is_present) == (NOW, True)
     links = await rows(identity.database, ScanFinding)
     assert Counter(link.scan_id for link in links) == {first.id: len(MIXED), second.id: len(MIXED)}
     assert Counter(link.severity for link in links if link.scan_id == first.id)[Severity.CRITICAL] == 1, (

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import base64
+import hashlib
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,7 +11,8 @@ from schema.dependencies.records import OperatingSystem, PackageRecord, PackageT
 from tests.workers.inventory.files import ALPINE, files
 from workers.inventory.apk import DATABASES, apk_packages, wants
 from workers.inventory.notes import Notes
-from workers.oci.files import ImageFile
+from workers.inventory.ownership import Ownership
+from workers.oci.files import ImageFile, Locate, Place
 
 DATABASE = DATABASES[0]
 # As apk-tools 2.14 writes it, shortened.
@@ -60,9 +64,12 @@ L:BSD GPL2+ custom
 
 
 def read(
-    found: dict[str, ImageFile], notes: Notes | None = None, system: OperatingSystem | None = ALPINE
+    found: dict[str, ImageFile],
+    notes: Notes | None = None,
+    system: OperatingSystem | None = ALPINE,
+    locate: Locate = lambda _path: None,
 ) -> list[PackageRecord]:
-    return list(apk_packages(found, system, notes or Notes()))
+    return list(apk_packages(found, system, Ownership(found, locate), notes or Notes()))
 
 
 def test_packages_with_their_origin() -> None:
@@ -103,6 +110,37 @@ def test_the_database_of_a_merged_usr() -> None:
     assert (package.name, package.path) == ("musl", "usr/lib/apk/db/installed")
 
 
+def test_the_layer_is_the_lowest_that_still_has_a_file_of_the_package() -> None:
+    layers = {"etc/motd": 3, "usr/lib/libgcc_s.so.1": 1, "usr/lib/libgcc.a": 4}
+    database = INSTALLED.replace("L:GPL-2.0-or-later AND", "F:usr/lib\nR:gone\nR:libgcc.a\nR:libgcc_s.so.1\nL:GPL AND")
+
+    def locate(path: str) -> Place | None:
+        return Place(layer_index=layers[path], layer_digest=f"sha256:{layers[path]}") if path in layers else None
+
+    found = {each.name: each for each in read(files({DATABASE: database}, layer=5), locate=locate)}
+    assert (found["alpine-baselayout"].layer_index, found["alpine-baselayout"].layer_digest) == (3, "sha256:3")
+    assert found["libgcc"].layer_index == 1
+    assert found["busybox-binsh"].layer_index == 5  # has no files
+
+
+def test_a_file_is_its_packages_while_its_digest_is_right() -> None:
+    sha1 = base64.b64encode(hashlib.sha1(b"Name: six", usedforsecurity=False).digest()).decode()
+    sha256 = base64.b64encode(hashlib.sha256(b"Name: six").digest()).decode()
+    path = "usr/lib/python3.12/site-packages/six-1.16.0.egg-info"
+    directory, _, name = path.rpartition("/")
+    for digest, content, owner in (
+        (f"Q1{sha1}", "Name: six", "py3-six"),
+        (f"Q2{sha256}", "Name: six", "py3-six"),
+        (f"Q1{sha1}", "Name: six, newer", None),
+        ("Q1%", "Name: six", None),
+        ("Q9AAAA", "Name: six", None),
+    ):
+        found = files({DATABASE: f"P:py3-six\nV:1\nF:{directory}\nR:{name}\na:0:0:755\nZ:{digest}\n", path: content})
+        owned = Ownership(found)
+        list(apk_packages(found, ALPINE, owned, Notes()))
+        assert owned.owner(path) == owner
+
+
 def test_a_malformed_entry_costs_only_itself() -> None:
     notes = Notes()
     packages = read(files({DATABASE: f"P:broken\nA:x86_64\n\nV:1\n\nP:a b\nV:1\n\n{INSTALLED}"}), notes)
@@ -124,5 +162,5 @@ def test_wanted_files(path: str, wanted: bool) -> None:  # noqa: FBT001 -- a par
 @settings(deadline=None)
 @given(st.binary())
 def test_nothing_makes_it_raise(content: bytes) -> None:
-    for package in read(files({DATABASE: b"P:a\nV:1\n" + content})):
+    for package in read(files({DATABASE: b"P:a\nV:1\nF:b\n" + content})):
         assert package.purl.startswith("pkg:apk/alpine/")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,6 +10,7 @@ from schema.dependencies.records import PackageRecord, PackageType
 from tests.workers.inventory.files import DEBIAN, file, files
 from workers.inventory.dpkg import STATUS, dpkg_packages, wants
 from workers.inventory.notes import Notes
+from workers.inventory.ownership import Ownership
 from workers.oci.files import ImageFile
 
 # As dpkg 1.21 writes it, shortened.
@@ -78,30 +81,10 @@ Status: hold ok installed
 Architecture: amd64
 Version: 1.2
 """
-COPYRIGHT = (
-    """\
-Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
-Upstream-Name: GNU C Library
-
-Files: *
-Copyright: 1991-2022 Free Software Foundation, Inc.
-License: LGPL-2.1+
-
-Files: posix/*
-Copyright: someone
-License: BSD-3-clause and Expat or GPL-2+ with Link exception
-
-License: LGPL-2.1+
- On Debian systems, the text is in /usr/share/common-licenses/LGPL-2.1.
- License: not this one
-
-License: a name that is far too long """
-    + "x" * 300
-)
 
 
 def read(found: dict[str, ImageFile], notes: Notes | None = None) -> list[PackageRecord]:
-    return list(dpkg_packages(found, DEBIAN, notes or Notes()))
+    return list(dpkg_packages(found, DEBIAN, Ownership(found), notes or Notes()))
 
 
 def test_packages_whose_files_are_in_place() -> None:
@@ -132,7 +115,8 @@ def test_the_package_url() -> None:
 
 
 def test_an_image_that_does_not_say_what_it_is() -> None:
-    package = next(dpkg_packages(files({STATUS: BOOKWORM}), None, Notes()))
+    found = files({STATUS: BOOKWORM})
+    package = next(dpkg_packages(found, None, Ownership(found), Notes()))
     assert (package.ecosystem, package.purl) == (None, "pkg:deb/debian/adduser@3.134?arch=all")
 
 
@@ -141,7 +125,6 @@ def test_distroless_images_have_a_file_for_each_package() -> None:
     found = files({"var/lib/dpkg/status.d/tzdata": stanza, "var/lib/dpkg/status.d/tzdata.md5sums": "0123 usr/share"})
     [package] = read(found)
     assert (package.name, package.path) == ("tzdata", "var/lib/dpkg/status.d/tzdata")
-    assert not wants("var/lib/dpkg/status.d/tzdata.md5sums")
 
 
 def test_the_layer_is_that_of_the_packages_file_list() -> None:
@@ -160,17 +143,49 @@ def test_the_layer_is_that_of_the_packages_file_list() -> None:
     assert read(found)[0].layer_digest == f"sha256:{0:064x}"
 
 
-def test_licences_of_a_machine_readable_copyright_file() -> None:
-    found = files({STATUS: BOOKWORM, "usr/share/doc/libc6/copyright": COPYRIGHT})
+def test_licences_are_those_of_the_packages_copyright_file() -> None:
+    copyright_file = "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\nLicense: LGPL-2.1+\n"
+    found = files({STATUS: BOOKWORM, "usr/share/doc/libc6/copyright": copyright_file})
     licences = {each.name: each.licenses for each in read(found)}
-    assert licences["libc6"] == ("LGPL-2.1-or-later", "BSD-3-Clause", "MIT", "GPL-2+ with Link exception")
+    assert licences["libc6"] == ("LGPL-2.1-or-later",)
     assert licences["login"] == ()
 
 
-def test_a_copyright_file_in_prose_names_no_licence() -> None:
-    prose = "This is Debian's package.\n\nLicense:\n  GPL\nLicense: see below\n"
-    found = files({STATUS: BOOKWORM, "usr/share/doc/adduser/copyright": prose})
-    assert read(found)[0].licenses == ()
+PKG_INFO = "usr/lib/python3/dist-packages/urllib3-1.26.12.egg-info/PKG-INFO"
+LIST = "var/lib/dpkg/info/adduser.list"
+SUMS = "var/lib/dpkg/info/adduser.md5sums"
+
+
+def owner(found: dict[str, ImageFile], path: str = PKG_INFO) -> str | None:
+    owned = Ownership(found)
+    list(dpkg_packages(found, DEBIAN, owned, Notes()))
+    return owned.owner(path)
+
+
+def test_a_file_is_its_packages_while_its_sum_is_right() -> None:
+    sums = f"{hashlib.md5(b'Name: urllib3', usedforsecurity=False).hexdigest()}  {PKG_INFO}\n"
+    assert owner(files({STATUS: BOOKWORM, SUMS: sums, PKG_INFO: "Name: urllib3"})) == "adduser"
+    assert owner(files({STATUS: BOOKWORM, SUMS: sums, PKG_INFO: "Name: urllib3, newer"})) is None
+    assert owner(files({STATUS: BOOKWORM.replace("adduser", "other"), SUMS: sums, PKG_INFO: "Name: urllib3"})) is None
+
+
+def test_without_sums_a_file_is_its_packages_up_to_the_layer_of_the_list() -> None:
+    database = files({STATUS: BOOKWORM, LIST: f"/.\n/usr\n/{PKG_INFO}\n"}, layer=1)
+    assert owner(database | files({PKG_INFO: "Name: urllib3"}, layer=1)) == "adduser"
+    assert owner(database | files({PKG_INFO: "Name: urllib3"}, layer=2)) is None
+
+
+def test_distroless_images_have_their_sums_beside_the_stanza() -> None:
+    stanza = "Package: python3-six\nVersion: 1\nArchitecture: all\n"
+    digest = hashlib.md5(b"Name: six", usedforsecurity=False).hexdigest()
+    found = files(
+        {
+            "var/lib/dpkg/status.d/six": stanza,
+            "var/lib/dpkg/status.d/six.md5sums": f"{digest}  ./opt/six.egg-info\n",
+            "opt/six.egg-info": "Name: six",
+        }
+    )
+    assert owner(found, "opt/six.egg-info") == "python3-six"
 
 
 @pytest.mark.parametrize(
@@ -209,7 +224,9 @@ def test_a_database_that_is_cut_off_gives_what_is_there() -> None:
         (STATUS, True),
         ("var/lib/dpkg/status-old", False),
         ("var/lib/dpkg/info/libc6:amd64.list", True),
-        ("var/lib/dpkg/info/libc6:amd64.md5sums", False),
+        ("var/lib/dpkg/info/libc6:amd64.md5sums", True),
+        ("var/lib/dpkg/info/libc6:amd64.postinst", False),
+        ("var/lib/dpkg/status.d/tzdata.md5sums", True),
         ("usr/share/doc/libc6/copyright", True),
         ("usr/share/doc/libc6/examples/copyright", False),
         ("usr/share/doc/copyright", False),
@@ -222,9 +239,10 @@ def test_wanted_files(path: str, wanted: bool) -> None:  # noqa: FBT001 -- a par
 
 @settings(deadline=None)
 @given(st.binary(), st.binary(), st.text())
-def test_nothing_makes_it_raise(status: bytes, copyright_file: bytes, name: str) -> None:
+def test_nothing_makes_it_raise(status: bytes, listed: bytes, name: str) -> None:
     head = f"Package: a\nStatus: install ok installed\nVersion: {name}\n\n".encode(errors="replace")
-    found = files({STATUS: head + status, "usr/share/doc/a/copyright": b"Format: dep5\nLicense: " + copyright_file})
+    infos = {f"var/lib/dpkg/info/a.{ending}": listed for ending in ("list", "md5sums")}
+    found = files({STATUS: head + status, **infos})
     for package in read(found):
         assert package.name.isascii()
         assert package.version.isascii()

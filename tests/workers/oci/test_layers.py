@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,34 @@ def contents(merged: MergedImage) -> dict[str, bytes]:
 
 def only(*paths: str) -> Callable[[str], bool]:
     return set(paths).__contains__
+
+
+def test_a_file_that_every_layer_rewrites_is_held_once(merge: Merge) -> None:
+    size = 400_000
+    limits = replace(LIMITS, memory_bytes=6 * size)  # a layer on its way and what it replaces, for each reader
+    merged = merge(*({"db": bytes([number]) * size} for number in range(20)), limits=limits)
+    assert contents(merged) == {"db": bytes([19]) * size}
+    assert merged.files["db"].layer_index == 19
+
+
+def test_the_lower_of_two_files_is_still_there_under_its_other_name(merge: Merge) -> None:
+    merged = merge({"a": b"1"}, {"b": Hardlink("a"), "a": b"2"}, {"a": b"3"})
+    assert contents(merged) == {"a": b"3", "b": b"1"}
+
+
+def test_where_any_file_comes_from(merge: Merge) -> None:
+    base = layer({"usr/lib/a.so": b"1", "lib": Symlink("usr/lib"), "etc/x": b"1"})
+    top = layer({"etc/x": b"2", "etc/y": Hardlink("usr/lib/a.so")})
+    merged = merge(base, top, wanted=only())
+    places = {path: merged.locate(path) for path in ("lib/a.so", "usr/lib/a.so", "etc/x", "etc/y", "lib", "gone")}
+    assert {path: place.layer_index for path, place in places.items() if place} == {
+        "lib/a.so": 0,
+        "usr/lib/a.so": 0,
+        "etc/x": 1,
+        "etc/y": 1,
+    }
+    assert places["etc/x"] is not None
+    assert places["etc/x"].layer_digest == top.diff_id
 
 
 def test_files_know_their_layer(merge: Merge) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schema.scans.failures import FailureCode, ScanFailure
-from tests.factories.images import Directory, Entry, Hardlink, Special, Symlink, tar
+from tests.factories.images import Directory, Entry, File, Hardlink, Special, Symlink, tar
 from workers.oci.limits import MIB, Budget, ImageLimits
 from workers.oci.tar import EntryKind, TarReader
 
@@ -81,7 +81,7 @@ def test_entries_of_every_kind() -> None:
             "p": Special(tarfile.FIFOTYPE),
         }
     )
-    entries = [(entry.kind.name, *entry[1:]) for entry in TarReader(blocks(data, 512), Budget(LIMITS))]
+    entries = [(entry.kind.name, *entry[1:4]) for entry in TarReader(blocks(data, 512), Budget(LIMITS))]
     assert entries == [
         ("FILE", "f", "", 1),
         ("DIRECTORY", "d", "", 0),
@@ -105,6 +105,27 @@ def test_unread_content_is_passed_over_by_reading_or_seeking() -> None:
 
 def void(_value: object) -> None:
     pass
+
+
+@pytest.mark.parametrize("block", [1, 512, 4096])
+def test_the_head_of_a_file_can_be_looked_at(block: int) -> None:
+    data = tar({"a": b"1234" * 300, "b": b"56", "empty": b"", "c": b"789"})
+    reader, heads = TarReader(blocks(data, block), Budget(ImageLimits(memory_bytes=2))), {}
+    for entry in reader:
+        heads[entry.name] = [reader.head(3), reader.head(600)[:8], reader.head(1)]
+        if entry.name == "b":
+            assert reader.read() == b"56"
+    assert heads == {
+        "a": [b"123", b"12341234", b"1"],
+        "b": [b"56", b"56", b"5"],
+        "empty": [b"", b"", b""],
+        "c": [b"789", b"789", b"7"],
+    }
+
+
+def test_modes() -> None:
+    data = tar({"a": File(b"1", mode=0o104755), "b": File(b"", mode=0o2644)})
+    assert [entry.mode for entry in TarReader(blocks(data, 512), Budget(LIMITS))] == [0o4755, 0o2644]
 
 
 def test_old_directories_end_in_a_slash() -> None:

@@ -1,0 +1,84 @@
+"""What an imported report means for the engines of its scan. Pure.
+
+- A report of one of our engines' tools is that engine's answer.
+- Of any other tool the packages are an answer for `syft` and the findings one for `osv`, with the tool as the provider:
+  an engine is what is asked for, never who answered. Their source is the format.
+- Where a report judges nothing the native provider judges its packages, for the same engine or else for `osv`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from schema.scans.ingest import EngineResult
+from schema.scans.merging import Voice
+from schema.scans.models import Engine, EngineRunStatus
+from schema.scans.rules import VULNERABILITY_ENGINES
+from workers.engines.native import SOURCE, NativeRun, stand_in
+from workers.engines.results import Conclusion, with_native_judgement
+from workers.imports.report import ImportedReport
+
+_LISTS, _JUDGES = Engine.SYFT, Engine.OSV  # the engines that stand for any other tool's packages, and its findings
+_ABSENCE = "the report names no vulnerabilities"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How the report was read. Its evidence is None where that is more than is kept."""
+
+    started_at: datetime
+    duration_ms: int
+    evidence: bytes | None
+
+
+def conclude_import(imported: ImportedReport, reading: Reading, native: NativeRun | None) -> Conclusion:
+    """`native` is None when the report judges, or when the native provider may not."""
+    report = imported.report
+    packages = report.packages
+    if packages is None:  # those it found something in are all it tells of
+        packages = tuple(dict.fromkeys(finding.package for finding in report.findings or ()))
+    judged = report.findings is not None
+    engines = tuple(_runs(imported, len(packages), reading, native))
+    judges = tuple(run.engine for run in engines if run.engine in VULNERABILITY_ENGINES)
+    voices = [
+        Voice(
+            source=imported.source,
+            engines=judges if judged else (),
+            packages=packages,
+            findings=report.findings or (),
+            misconfigurations=report.misconfigurations,
+            secrets=report.secrets,
+        )
+    ]
+    if native is not None and native.judged:
+        voices.insert(0, Voice(source=SOURCE, engines=judges, findings=native.findings))
+    return Conclusion(
+        engines=engines,
+        voices=tuple(voices),
+        judged=judged or (native is not None and native.judged),
+        judged_by_tool=judged,
+        ungraded=f"{imported.unjudged} findings of the report could not be taken over" if imported.unjudged else None,
+    )
+
+
+def _runs(imported: ImportedReport, packages: int, reading: Reading, native: NativeRun | None) -> list[EngineResult]:
+    report, engine = imported.report, imported.engine
+    judged = report.findings is not None
+    answer = EngineResult(
+        engine=engine or (_JUDGES if judged else _LISTS),
+        status=EngineRunStatus.COMPLETE,
+        provider=imported.provider,
+        message=f"Imported from a report in the format {imported.format.label}",
+        finding_count=len(report.findings or ()),
+        package_count=packages,
+        started_at=reading.started_at,
+        duration_ms=reading.duration_ms,
+        output=reading.evidence,
+    )
+    if judged:
+        listed = engine is None and report.packages is not None
+        return [*([replace(answer, engine=_LISTS, finding_count=0, output=None)] if listed else []), answer]
+    if answer.engine in VULNERABILITY_ENGINES:
+        return [with_native_judgement(answer, _ABSENCE, native)]
+    return [answer, stand_in(_JUDGES, _ABSENCE, native)]

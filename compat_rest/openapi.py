@@ -57,6 +57,9 @@ _SECURITY: Json = {
 }
 PROBE_TAG = "health"
 
+# A report that was made elsewhere, as small as one can be.
+_REPORT = {"bomFormat": "CycloneDX", "specVersion": "1.6", "components": []}
+
 
 def openapi_document(schema: GraphQLSchema, *, version: str, general: RateBudget, probes: RateBudget) -> Json:
     """The document, as JSON. `general` is the budget of operations that have none of their own, `probes` that of
@@ -207,7 +210,7 @@ def _request_body(endpoint: Endpoint, shapes: Shapes, examples: Examples) -> Jso
 def _streamed(media_type: str) -> Json:
     """A body that is taken as it is; what is in it the operation's description says."""
     if media_type.endswith("json"):
-        return {"schema": {"type": "object"}}
+        return {"schema": {"type": "object"}, "example": _REPORT}
     return {"schema": {"type": "string", "format": "binary"}}
 
 

@@ -60,7 +60,7 @@ READS = {
 # A write, with its body: the change, its audit row, and one that looks whether the outbox holds anything to deliver. The scan
 # of the estate has ended, so cancelling it is one statement and a refusal.
 WRITES: dict[str, tuple[int, Any]] = {
-    "triggerScan": (17, {"image": "alpha.example/app:2", "scanners": ["trivy", "syft"]}),
+    "triggerScan": (16, {"image": "alpha.example/app:2", "scanners": ["trivy", "syft"]}),
     "cancelScan": (1, None),
     "deleteScan": (6, None),
     "createApiKey": (4, {"name": "budget"}),

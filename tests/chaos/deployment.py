@@ -189,7 +189,7 @@ class Deployment:
     async def trigger(self, api: httpx.AsyncClient, uploaded: tuple[str, str] | None = None) -> str:
         upload_id, image = uploaded or await self.upload(api)
         response = await api.post(
-            "/api/scans", json={"image": image, "scanners": ["trivy", "syft"], "uploadId": upload_id}
+            "/api/scans", json={"image": image, "scanners": ["trivy", "syft"], "uploadId": upload_id, "force": True}
         )
         assert response.status_code == 202, response.text
         return str(response.json()["data"]["id"])

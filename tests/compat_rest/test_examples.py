@@ -128,11 +128,16 @@ async def test_bodies_shown_are_accepted(site: Site) -> None:
     answers = {}
     for path, methods in PATHS.items():
         content = methods.get("post", {}).get("requestBody", {}).get("content", {})
-        if "example" in content.get("application/json", {}):  # a streamed body has none
+        if "example" in content.get("application/json", {}):  # an archive has none
+            query = {
+                each["name"]: each["example"]
+                for each in map(resolved, methods["post"].get("parameters", ()))
+                if each["in"] == "query" and each.get("required")
+            }
             async with site.client(headers={"X-HarborGuard-Client": "test"}) as client:
                 if not path.startswith(("/api/setup", "/api/auth")):
                     await site.sign_in(client, tenant)
-                response = await client.post(path, json=content["application/json"]["example"])
+                response = await client.post(path, params=query, json=content["application/json"]["example"])
                 answers[path] = response.status_code
 
     assert answers.pop("/api/setup") == 409  # the site is set up

@@ -17,7 +17,10 @@ NEVER_SUCCEED = {
     "POST /api/auth/login",
     "POST /api/auth/logout",
     "GET /api/scans/{scanId}/engines/{engine}/raw",
+    "GET /api/scans/compare",  # takes the ids of two things that are there
 }
+# May, but not in so few cases: one takes the id of a scan that has ended, the other a report of a format that is read.
+SELDOM_SUCCEED = {"GET /api/scans/{scanId}/sarif", "POST /api/scans/import"}
 
 
 def run(served: Served, caller: str, *, examples: int, **phases: Any) -> tuple[OpenApiSchema, Outcome]:
@@ -31,7 +34,7 @@ def test_t31_owner_meets_no_error_and_nothing_undocumented(served: Served) -> No
 
     operations = {result.ok().label for result in schema.get_all_operations() if isinstance(result, Ok)}
     assert outcome.problems == []
-    assert operations - outcome.succeeded() == NEVER_SUCCEED
+    assert operations - outcome.succeeded() - SELDOM_SUCCEED == NEVER_SUCCEED
 
 
 @pytest.mark.parametrize("caller", [VIEWER, NOBODY])

@@ -181,7 +181,7 @@ async def test_the_log_tells_the_way_in_order(workshop: Workshop) -> None:
 
     lines = [line for line in await workshop.rows(ScanLog) if line.scan_id == scan.id]
     messages = [line.message.split()[0] for line in sorted(lines, key=lambda line: line.sequence)]
-    assert messages == ["Scan", "Scan", "Fetched", "Found", "Storing", "Scan"]
+    assert messages == ["Scan", "Scan", "Fetched", "native", "Found", "trivy", "syft", "Storing", "Scan"]
     assert scan.phase is ScanPhase.DONE
 
 

@@ -45,7 +45,8 @@ def copyright_licenses(content: bytes) -> Iterator[str]:
     if _MACHINE_READABLE.search(content, 0, _HEAD):
         for match in _LICENSE.finditer(content, 0, _SIZE):
             for name in _BETWEEN_LICENSES.split(match[1].decode("ascii").strip()):
-                yield spdx_license(name)
+                if name:  # "License: and" names none
+                    yield spdx_license(name)
         return
     text = _SPACE.sub(b" ", content[:_SIZE]).lower()
     for match in _COMMON.finditer(content, 0, _SIZE):

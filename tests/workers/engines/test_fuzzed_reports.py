@@ -76,7 +76,7 @@ def mutate(document: Any, place: tuple[Any, ...], change: str, value: Any) -> No
         elif change == "double" and isinstance(document, list):
             document.extend(copy.deepcopy(document[last:]))
         else:
-            document[last] = value
+            document[last] = copy.deepcopy(value)  # a later change may go into it
     except (KeyError, IndexError, TypeError):
         return
 

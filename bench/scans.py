@@ -20,7 +20,7 @@ from unittest.mock import patch
 import uvloop
 
 from app import administration
-from app.local_scan import request_for
+from app.client.scanning import request_for
 from app.logging import configure_logging
 from app.queue import Redis
 from app.runtime import open_services, spare_collector, worker_runtime

@@ -15,7 +15,7 @@ from pathlib import Path
 import orjson
 import uvloop
 
-from app.local_scan import request_for
+from app.client.scanning import request_for
 from app.runtime import worker_runtime
 from app.settings import Settings
 from bench.product import Product, new_key, opened, post

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -72,7 +73,7 @@ async def _measure(*, packages: int, relevant: int, stored: int) -> list[Result]
                 async with database.snapshot() as session:
                     advisories = await candidates(session, keys)
                 reads.append(time.process_time() - started)
-                seconds, found = _timed(lambda held=advisories: match_packages(inventory, held))
+                seconds, found = _timed(partial(match_packages, inventory, advisories))
                 matches.append(seconds)
                 findings = len(found)
         finally:

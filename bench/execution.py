@@ -9,7 +9,7 @@ from __future__ import annotations
 import statistics
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, cast
@@ -148,7 +148,8 @@ def run(size: str) -> list[Result]:
     plain = strawberry.Schema(Query, config=CONFIG)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # a cache is only one when every request shares it
-        cached = strawberry.Schema(Query, config=CONFIG, extensions=[ParserCache(100), ValidationCache(100)])
+        caches: Sequence[Any] = (ParserCache(100), ValidationCache(100))  # instances, which are deprecated
+        cached = strawberry.Schema(Query, config=CONFIG, extensions=caches)
     operation = prepare(plain._schema, DOCUMENT).operation(None)  # noqa: SLF001 -- strawberry has no public name for it
     assert operation is not None
 

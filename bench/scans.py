@@ -20,7 +20,6 @@ from unittest.mock import patch
 import uvloop
 
 from app import administration
-from app.client.scanning import request_for
 from app.logging import configure_logging
 from app.queue import Redis
 from app.runtime import open_services, spare_collector, worker_runtime
@@ -30,7 +29,7 @@ from bench.results import Result
 from schema.jobs.models import JobState
 from schema.jobs.repository import count_by_state
 from schema.scans.models import Engine
-from schema.scans.trigger import queue_scan
+from schema.scans.trigger import ScanRequest, queue_scan
 from tests.factories import images
 from workers.examination import Examination, Questions, examine
 from workers.oci.layout import Image, read_image
@@ -96,7 +95,7 @@ async def _queue(settings: Settings, scans: int) -> None:
     release = b'ID=debian\nVERSION_ID="12"\n'
     image = images.image(images.layer({"etc/os-release": release, "var/lib/dpkg/status": status}))
     images.write_layout(_layout(settings), image)
-    request = request_for(str(_layout(settings)), engines=(Engine.SYFT,), name=None, platform=None)
+    request = ScanRequest(image="local/small", scanners=(Engine.SYFT,), path=str(_layout(settings)), force=True)
     async with open_services(settings, Redis("")) as services:
         principal = await administration.operator_of(services, None)
         async with services.database.write() as session:
@@ -144,7 +143,7 @@ def _no_engine(layout: Path) -> Iterator[None]:
     image = read_image(layout, ImageLimits())
     examination = examine(layout, Questions(), ImageLimits())
 
-    async def fetched(*_: object) -> Image:
+    async def fetched(*_: object, **__: object) -> Image:
         return image
 
     async def examined(*_: object, **__: object) -> Examination:

@@ -1,5 +1,7 @@
-"""B6: how long a pipeline waits for `POST /api/scans` and for an upload of 8 MB while four scans run.
+"""B6: how long a pipeline waits for `POST /api/scans` and for an upload of 8 MB while four scans run in the same process.
 
+The scans are of a Debian, which keeps its reader busy for most of a second; and, as hard as it gets, of an image that is a
+list of 2,000 packages and nothing else, so that nearly all there is to do is to store them, in the process that answers.
 The scenario's other half, results that a sensor uploads, comes with the sensor protocol.
 """
 
@@ -15,14 +17,15 @@ from pathlib import Path
 import orjson
 import uvloop
 
-from app.client.scanning import request_for
-from app.runtime import worker_runtime
+from app.runtime import spare_collector, worker_runtime
 from app.settings import Settings
 from bench.product import Product, new_key, opened, post
 from bench.results import Result
 from schema.scans.models import Engine
-from schema.scans.trigger import queue_scan
+from schema.scans.trigger import ScanRequest, queue_scan
 from tests.factories import images
+from tests.factories.distributions import Distributions, UnavailableError
+from tests.factories.images import Image
 from workers.runner import JobRunner
 from workers.workspace import Workspace
 
@@ -34,17 +37,35 @@ TRIGGER_MS, UPLOAD_MS = 50, 200
 
 def run(size: str) -> list[Result]:
     calls = 50 if size == "small" else 500
-    with (
-        tempfile.TemporaryDirectory() as directory,
-        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-    ):
-        return runner.run(_measure(Path(directory), calls))
+    results = []
+    for what, make in (("a Debian", _debian), (f"{PACKAGES:,} packages and nothing else", _list_of_packages)):
+        with (
+            tempfile.TemporaryDirectory() as directory,
+            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        ):
+            try:
+                image = make(Path(directory))
+            except UnavailableError as problem:
+                results.append(Result("B6", f"scans of {what}", f"not measured: {problem}", "-"))
+                continue
+            results += runner.run(_measure(Path(directory), image, f"4 scans of {what} run", calls))
+    return results
 
 
-async def _measure(directory: Path, calls: int) -> list[Result]:
+def _debian(scratch: Path) -> Image:
+    made = scratch / "made"
+    made.mkdir()
+    return Distributions(made).debian()
+
+
+def _list_of_packages(_scratch: Path) -> Image:
+    return images.image(images.layer(_files()))
+
+
+async def _measure(directory: Path, image: Image, meanwhile: str, calls: int) -> list[Result]:
     archive = directory / "busy.tar"
-    image = images.image(images.layer(_files()))
     images.write_archive(archive, images.layout_files(image))
+    spare_collector()
     async with opened(directory / "data") as product:
         settings = Settings(data_dir=directory / "data", worker_concurrency=4)
         await _queue(product, archive, 4 * calls)
@@ -58,8 +79,8 @@ async def _measure(directory: Path, calls: int) -> list[Result]:
                 uploads = await _upload(product, calls // 10)
                 await runner.close()
     return [
-        Result("B6", f"{calls} triggers while 4 scans run, p95", f"{_p95(triggers):.1f} ms", f"<= {TRIGGER_MS} ms"),
-        Result("B6", "upload of 8 MB while 4 scans run, p95", f"{_p95(uploads):.0f} ms", f"<= {UPLOAD_MS} ms"),
+        Result("B6", f"{calls} triggers while {meanwhile}, p95", f"{_p95(triggers):.1f} ms", f"<= {TRIGGER_MS} ms"),
+        Result("B6", f"upload of 8 MB while {meanwhile}, p95", f"{_p95(uploads):.0f} ms", f"<= {UPLOAD_MS} ms"),
     ]
 
 
@@ -72,7 +93,7 @@ def _files() -> dict[str, bytes]:
 
 
 async def _queue(product: Product, archive: Path, scans: int) -> None:
-    request = request_for(str(archive), engines=(Engine.SYFT,), name=None, platform=None)
+    request = ScanRequest(image="local/busy", scanners=(Engine.SYFT,), path=str(archive), force=True)
     async with product.services.database.write() as session:
         for _ in range(scans):
             await queue_scan(session, request, product.principal, now=product.services.clock())

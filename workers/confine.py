@@ -8,6 +8,7 @@ no TCP connection, and neither signals nor looks into processes outside; HIDE ar
 SHOW what it may read all the same. Root has no privileges in there. A kernel without Landlock fences nothing else.
 """
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -32,6 +33,7 @@ _BIND_TCP, _CONNECT_TCP = 1 << 0, 1 << 1
 _SCOPE_UNIX_SOCKETS, _SCOPE_SIGNALS = 1 << 0, 1 << 1
 _SINCE_REFER, _SINCE_TRUNCATE, _SINCE_NETWORK, _SINCE_SCOPES = 2, 3, 4, 6
 _SystemCall = Callable[..., int]
+_NICENESS = 10  # whoever answers requests on the same machine goes first
 _DEVICES = ("/dev/null",)  # may be written to although they are elsewhere
 
 
@@ -47,12 +49,20 @@ def confine() -> None:
             fence[name].append(value)
         else:
             _limit(name, value)
+    _give_way()
     if fence["WRITE"] and sys.platform == "linux":
         _fence(fence["WRITE"], fence["HIDE"], [*fence["SHOW"], *fence["WRITE"]])
     # The interpreter ignores these two, and what is ignored stays so through exec.
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     os.execv(program[0], program)  # noqa: S606 -- the whole point; an argument list, never a shell
+
+
+def _give_way() -> None:
+    """Sessions may share the processors as groups, in which a process is nice to its own group only (sched(7))."""
+    os.nice(_NICENESS)
+    with contextlib.suppress(OSError), open("/proc/self/autogroup", "w") as group:  # noqa: PTH123 -- pathlib takes time
+        group.write(str(_NICENESS))
 
 
 def _die_with(parent: int) -> None:

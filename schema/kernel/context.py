@@ -99,13 +99,13 @@ class RequestContext:
         if self._session is not None:
             yield self._session
             return
-        async with self.services.database.write() as session:
+        async with self.services.database.write(awaited=True) as session:
             self._session = session
             try:
                 yield session
             finally:
                 self._session = None
-        await self.services.relay.drain_quietly()
+        self.services.relay.drain_soon(self.services.background)
         signals, self._signals = self._signals, []
         for subject_id in signals:
             await self.services.signals.send(subject_id)

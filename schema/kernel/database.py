@@ -2,14 +2,16 @@
 
 The boundary commits: a request or a job opens `write()`, everything below it adds to that one transaction, and nobody
 else calls commit. SQLite has a single writer, so the write engine holds one connection and begins with BEGIN IMMEDIATE:
-writers queue in the pool, in order, instead of failing half-way with "database is locked".
+writers queue in the pool, in order, instead of failing half-way with "database is locked". Work in the background stands
+there one at a time, so that whoever waits for an answer has at most one such transaction before them.
 """
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any, cast
 
 import orjson
@@ -72,6 +74,7 @@ class Database:
         self.url: URL = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.recent = RecentRows()
+        self._background = asyncio.Lock()
         if self.is_sqlite:
             self._reader = self._sqlite_engine(writer=False)
             self._writer = self._sqlite_engine(writer=True)
@@ -152,10 +155,16 @@ class Database:
                 yield session
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncSession]:
-        """One transaction: committed when the block ends, rolled back when it raises."""
+    async def write(self, *, awaited: bool = False) -> AsyncIterator[AsyncSession]:
+        """One transaction: committed when the block ends, rolled back when it raises.
+
+        `awaited`: somebody waits for it, so it goes before work in the background.
+        """
         with _translated():
-            async with AsyncSession(self._writer, expire_on_commit=False, sync_session_class=_NotingSession) as session:
+            async with (
+                nullcontext() if awaited or not self.is_sqlite else self._background,
+                AsyncSession(self._writer, expire_on_commit=False, sync_session_class=_NotingSession) as session,
+            ):
                 async with session.begin():
                     yield session
                 self.recent.forget(session.info.get(CHANGED, set()))

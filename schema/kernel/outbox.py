@@ -19,6 +19,7 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
+from schema.kernel.background import Background
 from schema.kernel.columns import Table, id_field, json_field, time_field
 from schema.kernel.database import Database
 from schema.kernel.errors import HarborGuardError
@@ -57,6 +58,7 @@ class OutboxRelay:
         self._database = database
         self._queue = queue
         self._draining = asyncio.Lock()
+        self._wanted = False
 
     async def drain(self) -> int:
         """Delivers everything that is due and returns how many. Raises what the queue raises; the rest stays for later."""
@@ -81,6 +83,16 @@ class OutboxRelay:
                 ids = [message.id for message in messages]
                 await session.execute(delete(OutboxMessage).where(col(OutboxMessage.id).in_(ids)))
         return len(messages)
+
+    def drain_soon(self, background: Background) -> None:
+        """After a commit somebody waits for. Whatever is in the outbox by now is looked for, also if that is being done."""
+        self._wanted = True
+        background.start("outbox", self._drain_while_wanted)
+
+    async def _drain_while_wanted(self) -> None:
+        while self._wanted:
+            self._wanted = False
+            await self.drain_quietly()
 
     async def drain_quietly(self) -> None:
         """After a commit: the change is made, so a queue that is away is no error of its. The reconciler delivers later."""

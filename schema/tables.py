@@ -13,6 +13,7 @@ import schema.kernel.outbox
 import schema.organizations.models
 import schema.registries.models
 import schema.scans.models
+import schema.sensors.models
 import schema.vulnerabilities.models  # noqa: F401
 from schema.kernel.columns import metadata
 

@@ -29,6 +29,7 @@ class Image(VerdictColumns, table=True):
     latest_tag: str | None = Field(default=None, max_length=128)
     latest_digest: str | None = Field(default=None, max_length=140)
     last_scanned_at: datetime | None = optional_time_field()
+    absent_since: datetime | None = optional_time_field()  # when its registry was found without it
     created_at: datetime = time_field()
 
 
@@ -41,11 +42,41 @@ class Tag(VerdictColumns, table=True):
     id: str = id_field()
     image_id: str = Field(foreign_key="images.id", ondelete="CASCADE", index=True)
     name: str = Field(max_length=128)
-    digest: str | None = Field(default=None, max_length=140)  # None until the first scan resolved it
+    digest: str | None = Field(default=None, max_length=140)  # of what was scanned; None until the first scan
+    # What the registry says it points to, which is an index where there are several platforms; None: it was not asked.
+    source_digest: str | None = Field(default=None, max_length=140)
+    absent_since: datetime | None = optional_time_field()  # when its registry was found without it
     last_scan_id: str | None = Field(default=None, max_length=40)
     last_scanned_at: datetime | None = optional_time_field()
     created_at: datetime = time_field()
     updated_at: datetime = time_field()
+
+
+class TagDigest(TenantTable, table=True):
+    """What a tag pointed to, from when to when. The latest has no end."""
+
+    __tablename__ = "tag_digests"
+    __table_args__ = (Index(None, "organization_id", "tag_id", "since", "id"),)
+
+    id: str = id_field()
+    tag_id: str = Field(foreign_key="tags.id", ondelete="CASCADE", index=True)
+    digest: str = Field(max_length=140)  # as the registry says: of an index where there are several platforms
+    since: datetime = time_field()
+    until: datetime | None = optional_time_field()
+
+
+class Manifest(TenantTable, table=True):
+    """One platform's manifest in an index."""
+
+    __tablename__ = "manifests"
+    __table_args__ = (UniqueConstraint("organization_id", "image_id", "index_digest", "digest"),)
+
+    id: str = id_field()
+    image_id: str = Field(foreign_key="images.id", ondelete="CASCADE", index=True)
+    index_digest: str = Field(max_length=140)
+    digest: str = Field(max_length=140)
+    platform: str = Field(max_length=60)  # "linux/arm64/v8"
+    size_bytes: int = Field(default=0, sa_type=BigInteger)  # of the manifest, as the index says
 
 
 class Digest(TenantTable, table=True):

@@ -24,6 +24,7 @@ class IdPrefix(StrEnum):
     API_KEY = "key"
     PERSONAL_ACCESS_TOKEN = "pat"  # noqa: S105 -- a prefix, not a secret
     AUDIT_EVENT = "ae"
+    SENSOR = "sen"
     DIGEST = "dig"
     ENGINE_RUN = "run"
     FINDING = "fnd"
@@ -37,6 +38,11 @@ class IdPrefix(StrEnum):
     OUTBOX = "out"
     ADVISORY_IMPORT = "imp"
     MEMBERSHIP = "mem"
+    SYNC = "syn"
+    TAG_DIGEST = "tdg"
+    MANIFEST = "mft"
+    SCAN_BATCH = "bat"
+    REGISTRY_EVENT = "evt"
 
 
 _DIGITS = "0123456789abcdefghijklmnopqrstuv"

@@ -91,6 +91,8 @@ class Scan(VerdictColumns, table=True):
         Index(None, "organization_id", "digest"),
         Index(None, "inventory_of"),
         Index(None, "findings_of"),
+        Index(None, "organization_id", "batch_id"),
+        Index(None, "organization_id", "external_id", unique=True),
     )
 
     id: str = id_field()
@@ -129,10 +131,26 @@ class Scan(VerdictColumns, table=True):
     advisory_key: str | None = Field(default=None, max_length=64)  # the advisory data of the native provider, as a hash
     duration_ms: int | None = None
     requested_by: str  # actor kind and id, "api-key:key-…"
+    batch_id: str | None = Field(default=None, max_length=40)  # the ScanBatch it is part of
+    external_id: str | None = Field(default=None, max_length=100)  # what the sensor that sent its results calls it
+    sensor_id: str | None = Field(default=None, max_length=40)  # who did it
     created_at: datetime = time_field()
     started_at: datetime | None = optional_time_field()
     scanned_at: datetime | None = optional_time_field()  # when it ended
     ordered_at: datetime = time_field()  # scanned_at, or created_at while it runs: the sort key of lists
+
+
+class ScanBatch(TenantTable, table=True):
+    """Scans that were asked for at once, to be followed and cancelled together."""
+
+    __tablename__ = "scan_batches"
+    __table_args__ = (Index(None, "organization_id", "created_at", "id"),)
+
+    id: str = id_field()
+    pattern: str = Field(max_length=1000)  # what was asked for, to be read by people
+    requested_by: str
+    created_at: datetime = time_field()
+    cancelled_at: datetime | None = optional_time_field()
 
 
 class EngineRun(TenantTable, table=True):

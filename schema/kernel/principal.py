@@ -168,6 +168,7 @@ class ActorKind(StrEnum):
     API_KEY = "api-key"
     TOKEN = "token"  # noqa: S105 -- a kind, not a secret
     OPERATOR = "operator"  # the command line on the server
+    SYSTEM = "system"  # nobody: a schedule, a push that a registry told of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,3 +192,15 @@ class Principal:
         """Raises FORBIDDEN naming the permission, so that whoever reads it knows what to ask for."""
         if not self.can(permission):
             raise HarborGuardError(ErrorCode.FORBIDDEN, f"Your role {self.role} lacks the permission {permission}")
+
+
+def system_principal(organization_id: str, name: str) -> Principal:
+    """Whoever acts when nobody asked: "schedule", "push". May do what the organization may."""
+    return Principal(
+        organization_id=organization_id,
+        role=Role.OWNER,
+        actor_kind=ActorKind.SYSTEM,
+        actor_id=name,
+        user_id=None,
+        credential_id=f"{ActorKind.SYSTEM}:{name}",
+    )

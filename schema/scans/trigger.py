@@ -41,6 +41,7 @@ class ScanRequest:
     platform: str | None = None
     priority: int = 0
     force: bool = False
+    batch_id: str | None = None
 
 
 def request_of(given: TriggerScanInput) -> ScanRequest:
@@ -86,6 +87,7 @@ async def queue_scan(
             "phase": ScanPhase.QUEUED,
             "priority": request.priority,
             "force": request.force,
+            "batch_id": request.batch_id,
             "requested_by": f"{principal.actor_kind}:{principal.actor_id}",
             "created_at": now,
             "ordered_at": now,

@@ -145,27 +145,37 @@ def password_needs_rehash(stored: str) -> bool:
     return _passwords.check_needs_rehash(stored)
 
 
-def seal(keys: KeyProvider, plaintext: str, *, context: bytes) -> dict[str, str]:
+async def seal(keys: KeyProvider, plaintext: str, *, context: bytes) -> dict[str, str]:
     """Version 1: {"v", "keyId", "key" (wrapped data key), "data" (nonce + ciphertext)}, base64. Append-only."""
     data_key = AESGCM.generate_key(256)
     nonce = os.urandom(_NONCE_BYTES)
     return {
         "v": "1",
         "keyId": keys.key_id,
-        "key": base64.b64encode(keys.wrap(data_key, context=context)).decode(),
+        "key": base64.b64encode(await keys.wrap(data_key, context=context)).decode(),
         "data": base64.b64encode(nonce + AESGCM(data_key).encrypt(nonce, plaintext.encode(), context)).decode(),
     }
 
 
-def unseal(keys: KeyProvider, sealed: dict[str, str], *, context: bytes) -> str:
+async def unseal(keys: KeyProvider, sealed: dict[str, str], *, context: bytes) -> str:
     """Raises ValueError when the secret was sealed for another place or its key is gone."""
-    data_key = keys.unwrap(base64.b64decode(sealed["key"]), key_id=sealed["keyId"], context=context)
+    data_key = await keys.unwrap(base64.b64decode(sealed["key"]), key_id=sealed["keyId"], context=context)
     data = base64.b64decode(sealed["data"])
     try:
         return AESGCM(data_key).decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], context).decode()
     except InvalidTag:
         msg = "the secret does not belong here or was changed"
         raise ValueError(msg) from None
+
+
+async def rewrap(keys: KeyProvider, sealed: dict[str, str], *, context: bytes) -> dict[str, str]:
+    """The same secret with its data key wrapped by the newest key; the secret itself is not opened.
+
+    Raises ValueError as `unseal` does.
+    """
+    data_key = await keys.unwrap(base64.b64decode(sealed["key"]), key_id=sealed["keyId"], context=context)
+    wrapped = await keys.wrap(data_key, context=context)
+    return {**sealed, "keyId": keys.key_id, "key": base64.b64encode(wrapped).decode()}
 
 
 def seal_context(*, organization_id: str, table: str, column: str, row_id: str) -> bytes:

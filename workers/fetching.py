@@ -8,8 +8,9 @@ from schema.images.reference import ImageReference
 from schema.images.repository import get_upload
 from schema.registries.repository import RegistryAccess, open_registry
 from schema.scans.models import Scan, SourceKind
+from workers.oci.client import RegistryCredentials
 from workers.oci.layout import Image
-from workers.oci.registry import OnDigest, RegistryCredentials, pull
+from workers.oci.registry import OnDigest, pull
 from workers.reading import unpack_archive
 from workers.runtime import WorkerRuntime
 from workers.sandbox import Fence

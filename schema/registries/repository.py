@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -25,6 +26,8 @@ class RegistryAccess:
     insecure: bool
     username: str | None
     password: str | None = field(repr=False)
+    provider: RegistryProvider = RegistryProvider.CUSTOM
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 async def find_registry(
@@ -86,7 +89,14 @@ async def open_registry(
         raise not_found("Registry")
     sealed = registry.sealed_password
     password = None if sealed is None else unseal(keys, sealed, context=_context(organization_id, registry_id))
-    return RegistryAccess(host=registry.host, insecure=registry.insecure, username=registry.username, password=password)
+    return RegistryAccess(
+        host=registry.host,
+        insecure=registry.insecure,
+        username=registry.username,
+        password=password,
+        provider=registry.provider,
+        options=registry.options,
+    )
 
 
 def _context(organization_id: str, registry_id: str) -> bytes:

@@ -22,11 +22,13 @@ from schema.kernel.context import Limits, Services
 from schema.kernel.database import Database
 from schema.kernel.outbox import OutboxRelay
 from schema.kernel.secrets import SessionSigner, TokenMint
+from schema.organizations.plans import PLAN_LIMITS
 from schema.scans.models import Engine
 from workers.engines.running import EngineLimits
 from workers.engines.tools import Toolbox, default_databases
 from workers.feeds.update import FeedSchedule
 from workers.oci.limits import ImageLimits
+from workers.oci.probe import HttpRegistryProbe
 from workers.runtime import WorkerLimits, WorkerRuntime
 from workers.sandbox import SandboxLimits
 from workers.supervisor import running_worker
@@ -41,6 +43,7 @@ async def open_services(settings: Settings, connections: Redis) -> AsyncIterator
     database = Database(settings.database)
     redis = connections.connect()
     rates = WindowLimiter(settings.redis_url)
+    http = OutgoingClient(outgoing_policy(settings))
     try:
         await upgrade(database)
         services = Services(
@@ -52,12 +55,14 @@ async def open_services(settings: Settings, connections: Redis) -> AsyncIterator
             mint=TokenMint(pepper),
             signer=SessionSigner(signing_key),
             rates=rates,
+            registry_probe=HttpRegistryProbe(http),
             clock=utc_now,
             limits=Limits(
                 max_upload_bytes=settings.max_upload_bytes,
                 max_report_bytes=settings.max_report_bytes,
                 session_idle_seconds=settings.session_idle_minutes * 60,
                 session_absolute_seconds=settings.session_absolute_hours * 3600,
+                plans=PLAN_LIMITS | {plan.value: limits for plan, limits in settings.plan_limits.items()},
             ),
         )
         try:
@@ -65,6 +70,7 @@ async def open_services(settings: Settings, connections: Redis) -> AsyncIterator
         finally:
             await services.background.settle()
     finally:
+        await http.close()
         await rates.close()
         await redis.aclose(close_connection_pool=True)
         await database.close()

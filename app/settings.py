@@ -21,6 +21,8 @@ from pydantic_settings import (
 
 from schema.advisories.catalog import find_feed, read_mirrors
 from schema.kernel.errors import HarborGuardError
+from schema.kernel.plans import PlanLimits
+from schema.organizations.models import Plan
 
 Network = IPv4Network | IPv6Network
 GIB = 1024**3
@@ -162,6 +164,11 @@ class Settings(BaseSettings):
         default=512 * MIB, ge=128 * MIB, description="Memory of the child process that reads an image, in bytes."
     )
     analysis_timeout_seconds: int = Field(default=600, ge=5, description="Time for reading one image, in seconds.")
+    plan_limits: dict[Plan, PlanLimits] = Field(
+        default_factory=dict,
+        description="What plans hold, as JSON, where it is to be other than the default: "
+        '`{"FREE": {"registries": 2, "scans_per_month": 500, "members": 5}}`. What is left out of a plan has no limit.',
+    )
     url: str = Field(
         default="",
         description="Server that `harborguard scan` and `upload` ask, like `https://harborguard.example`. "

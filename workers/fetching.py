@@ -9,7 +9,8 @@ from schema.images.repository import get_upload
 from schema.registries.repository import RegistryAccess, open_registry
 from schema.scans.models import Scan, SourceKind
 from workers.oci.layout import Image
-from workers.oci.registry import OnDigest, RegistryCredentials, pull
+from workers.oci.providers import pull_credentials
+from workers.oci.registry import OnDigest, pull
 from workers.reading import unpack_archive
 from workers.runtime import WorkerRuntime
 from workers.sandbox import Fence
@@ -48,8 +49,8 @@ async def fetch_image(scan: Scan, runtime: WorkerRuntime, destination: Path, *, 
 async def _pull(scan: Scan, runtime: WorkerRuntime, destination: Path, on_digest: OnDigest) -> Image:
     access = await _access(scan, runtime)
     credentials = None
-    if access is not None and access.username is not None and access.password is not None:
-        credentials = RegistryCredentials(username=access.username, password=access.password)
+    if access is not None:
+        credentials = await pull_credentials(access, http=runtime.http, clock=runtime.services.clock)
     return await pull(
         ImageReference.parse(scan.reference),
         destination,

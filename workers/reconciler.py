@@ -14,6 +14,7 @@ from schema.jobs import repository
 from schema.jobs.models import JobKind
 from schema.kernel.errors import HarborGuardError
 from schema.kernel.idempotency import forget_expired
+from schema.registries import lifecycle as syncs
 from schema.scans import lifecycle
 from schema.scans.failures import FailureCode, ScanFailure
 from schema.scans.rematching import queue_rematches
@@ -57,9 +58,12 @@ async def reconcile(runtime: WorkerRuntime, runner: JobRunner) -> None:
     now = services.clock()
     async with services.database.write() as session:
         requeued, lost = await repository.requeue_orphans(session, now=now)
-        lost_scans = [orphan for orphan in lost if orphan.kind is JobKind.SCAN]
-        for orphan in lost_scans:
-            reason = "The worker died on every attempt, most likely out of memory or killed; see the server's log"
+        reason = "The worker died on every attempt, most likely out of memory or killed; see the server's log"
+        for orphan in lost:
+            if orphan.kind is JobKind.SYNC:
+                await syncs.end_failed(session, orphan.organization_id, orphan.subject_id, reason, now=now)
+            if orphan.kind is not JobKind.SCAN:
+                continue
             await lifecycle.end_failed(
                 session,
                 orphan.organization_id,
@@ -70,7 +74,7 @@ async def reconcile(runtime: WorkerRuntime, runner: JobRunner) -> None:
         await forget_expired(session, now=now)
     if requeued or lost:
         log.warning("reconciler.orphans", requeued=requeued, failed=len(lost))
-    for orphan in lost_scans:
+    for orphan in lost:
         await services.signals.send(orphan.subject_id)
     await services.relay.drain_quietly()
     # Also looks for jobs whose wake-up was lost; with nothing due that is one short statement.

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from schema.jobs import repository
 from schema.jobs.models import JobKind, JobState
 from schema.jobs.repository import Lease
 from schema.kernel.errors import ErrorCode, HarborGuardError
+from schema.registries import lifecycle as syncs
 from schema.scans import lifecycle
 from schema.scans.failures import FailureCode, ScanFailure
+from workers.catalogue import perform_sync
 from workers.leases import CancelRequestedError, LeaseLostError, work_under_lease
 from workers.rematch import perform_rematch
 from workers.runtime import WorkerRuntime
@@ -19,6 +23,7 @@ from workers.scan import perform_scan
 from workers.workspace import Workspace
 
 log = structlog.get_logger(__name__)
+_PERFORM = {JobKind.SCAN: perform_scan, JobKind.SYNC: perform_sync, JobKind.REMATCH: perform_rematch}
 
 
 class JobRunner:
@@ -80,7 +85,7 @@ class JobRunner:
         """Sees one job to its end, whatever that is."""
         with structlog.contextvars.bound_contextvars(job=lease.job_id, subject=lease.subject_id):
             try:
-                perform = perform_scan if lease.kind is JobKind.SCAN else perform_rematch
+                perform = _PERFORM[lease.kind]
                 with self._workspace.scratch() as scratch:
                     await work_under_lease(perform(lease, self._runtime, scratch), lease, self._runtime)
             except LeaseLostError:
@@ -105,7 +110,7 @@ class JobRunner:
         if lease.attempt < lease.max_attempts:
             await self._hand_back(lease, attempted=True)
         else:
-            reason = "The scan ran into a defect of ours on every attempt; the server's log has the details"
+            reason = f"The {lease.kind} ran into a defect of ours on every attempt; the server's log has the details"
             await self._end(lease, JobState.FAILED, ScanFailure(FailureCode.INTERNAL, reason))
 
     async def _end(self, lease: Lease, state: JobState, failure: ScanFailure | None = None) -> None:
@@ -114,9 +119,11 @@ class JobRunner:
         async with services.database.write() as session:
             if not await repository.finish(session, lease, state, now=now):
                 return  # somebody else's job by now
-            if lease.kind is not JobKind.SCAN:
+            if lease.kind is JobKind.REMATCH:
                 return
-            if failure is not None:
+            if lease.kind is JobKind.SYNC:
+                await _end_sync(session, lease, failure, now=now)
+            elif failure is not None:
                 await lifecycle.end_failed(session, lease.organization_id, lease.subject_id, failure, now=now)
             else:
                 await lifecycle.end_cancelled(session, lease.organization_id, lease.subject_id, now=now)
@@ -127,3 +134,10 @@ class JobRunner:
         async with services.database.write() as session:
             await repository.hand_back(session, lease, attempted=attempted, now=services.clock())
         await services.relay.drain_quietly()
+
+
+async def _end_sync(session: AsyncSession, lease: Lease, failure: ScanFailure | None, *, now: datetime) -> None:
+    if failure is not None:
+        await syncs.end_failed(session, lease.organization_id, lease.subject_id, failure.message, now=now)
+    else:
+        await syncs.end_cancelled(session, lease.organization_id, lease.subject_id, now=now)

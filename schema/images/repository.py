@@ -139,16 +139,19 @@ async def file_tag(session: AsyncSession, organization_id: str, image_id: str, n
         unique=("organization_id", "image_id", "name"),
     )
     if made:
-        tags = select(func.count()).where(tenant(Tag, organization_id), col(Tag.image_id) == image_id)
-        await session.execute(
-            update(Image)
-            .where(tenant(Image, organization_id), col(Image.id) == image_id)
-            .values(tag_count=tags.scalar_subquery())
-        )
+        await count_tags(session, organization_id, image_id)
     statement = select(col(Tag.id)).where(
         tenant(Tag, organization_id), col(Tag.image_id) == image_id, col(Tag.name) == name
     )
     return (await session.execute(statement)).scalar_one()
+
+
+async def count_tags(session: AsyncSession, organization_id: str, image_id: str) -> None:
+    """Stores how many tags the image has, without those that its registry has no more."""
+    tags = select(func.count()).where(
+        tenant(Tag, organization_id), col(Tag.image_id) == image_id, col(Tag.absent_since).is_(None)
+    )
+    await change_image(session, organization_id, image_id, tag_count=tags.scalar_subquery())
 
 
 async def file_digest(

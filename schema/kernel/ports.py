@@ -88,7 +88,7 @@ class RegistryTarget:
 
     host: str  # what references of its images begin with
     insecure: bool  # plain HTTP
-    amazon: bool = False  # the account is an access key, to be exchanged for a login
+    provider: str  # a RegistryProvider's name: some take another account than they give out logins for
     username: str | None = None
     password: str | None = field(default=None, repr=False)
 

@@ -15,7 +15,9 @@ strawberry.enum(
     description="Who fetches and scans a registry's images: our workers, or a sensor inside its network.",
 )
 strawberry.enum(
-    Schedule, graphql_name_from="value", description="When a registry is synchronized and its tags scanned by themselves."
+    Schedule,
+    graphql_name_from="value",
+    description="When a registry is synchronized and its tags scanned by themselves.",
 )
 strawberry.enum(RegistryStatus, description="How a registry stands. DISCONNECTED: it was never reached yet.")
 strawberry.enum(SyncStatus, description="How a look at a registry's catalogue stands.")

@@ -69,7 +69,8 @@ class UpdateRegistryInput:
     url: str | None = constrained(URL, description=f"{_URL} Not null.", default=strawberry.UNSET)
     provider: RegistryProvider | None = strawberry.field(default=strawberry.UNSET, description=_PROVIDER)
     username: str | None = constrained(
-        USERNAME, description=f"{_USERNAME} Sent together with the password; both null: no account.",
+        USERNAME,
+        description=f"{_USERNAME} Sent together with the password; both null: no account.",
         default=strawberry.UNSET,
     )
     password: str | None = constrained(PASSWORD, description=_PASSWORD, default=strawberry.UNSET)

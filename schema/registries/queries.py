@@ -22,9 +22,7 @@ class RegistriesQuery:
         info: Info,
         page: PageNumber = None,
         limit: PageLimit = None,
-        sort: Annotated[
-            str | None, strawberry.argument(description="createdAt, name; default createdAt:desc.")
-        ] = None,
+        sort: Annotated[str | None, strawberry.argument(description="createdAt, name; default createdAt:desc.")] = None,
         after: AfterCursor = None,
         search: SearchText = None,
     ) -> Page[Registry]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -70,6 +70,8 @@ class RegistryAccess:
     insecure: bool
     username: str | None
     password: str | None = field(repr=False)
+    provider: RegistryProvider = RegistryProvider.CUSTOM
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 # --- Reading
@@ -124,9 +126,7 @@ async def count_registries(session: AsyncSession, organization_id: str) -> int:
     return (await session.execute(select(func.count()).where(tenant(Registry, organization_id)))).scalar_one()
 
 
-async def require_free_name(
-    session: AsyncSession, organization_id: str, name: str, *, but: str | None = None
-) -> None:
+async def require_free_name(session: AsyncSession, organization_id: str, name: str, *, but: str | None = None) -> None:
     """CONFLICT when another registry than `but` has the name."""
     taken = select(col(Registry.id)).where(tenant(Registry, organization_id), col(Registry.name) == name)
     found = (await session.execute(taken)).scalar_one_or_none()
@@ -174,7 +174,9 @@ async def insert_registry(session: AsyncSession, values: dict[str, Any]) -> None
     await session.execute(insert(Registry).values(**values))
 
 
-async def change_registry(session: AsyncSession, organization_id: str, registry_id: str, values: dict[str, Any]) -> None:
+async def change_registry(
+    session: AsyncSession, organization_id: str, registry_id: str, values: dict[str, Any]
+) -> None:
     mine = (tenant(Registry, organization_id), col(Registry.id) == registry_id)
     await session.execute(update(Registry).where(*mine).values(**values))
 
@@ -271,7 +273,14 @@ async def open_registry(
     registry = await load_registry(session, organization_id, registry_id)
     sealed = registry.sealed_password
     password = None if sealed is None else await unseal(keys, sealed, context=_context(organization_id, registry_id))
-    return RegistryAccess(host=registry.host, insecure=registry.insecure, username=registry.username, password=password)
+    return RegistryAccess(
+        host=registry.host,
+        insecure=registry.insecure,
+        username=registry.username,
+        password=password,
+        provider=registry.provider,
+        options=registry.options,
+    )
 
 
 async def seal_password(

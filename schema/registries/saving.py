@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import strawberry
@@ -16,9 +15,9 @@ from schema.jobs.repository import request_cancel
 from schema.kernel.context import RequestContext
 from schema.kernel.errors import Issue, invalid
 from schema.kernel.ids import IdPrefix, new_id
+from schema.kernel.plans import require_room
 from schema.kernel.principal import Role
 from schema.kernel.secrets import TOKEN_PREFIX_LENGTH, TokenKind, new_token
-from schema.organizations.plans import require_room
 from schema.organizations.repository import hold_plan
 from schema.registries import repository
 from schema.registries.accounts import account_issues
@@ -112,7 +111,7 @@ async def add_registry(context: RequestContext, given: CreateRegistryInput) -> t
     async with context.write() as session:
         plan = await hold_plan(session, organization_id)
         used = await repository.count_registries(session, organization_id)
-        require_room("Registry", used=used, limit=context.services.limits.plans[plan].registries)
+        require_room("Registry", used=used, limit=context.services.limits.of_plan(plan).registries)
         await repository.require_free_name(session, organization_id, settings.name)
         sealed = await repository.seal_password(context.services.keys, organization_id, registry_id, given.password)
         identity = {"id": registry_id, "organization_id": organization_id, "created_at": now, "updated_at": now}
@@ -177,9 +176,7 @@ async def remove_registry(context: RequestContext, registry_id: str) -> None:
 async def request_sync(context: RequestContext, session: AsyncSession, registry_id: str) -> str:
     principal = context.principal
     requested_by = f"{principal.actor_kind}:{principal.actor_id}"
-    return await queue_sync(
-        session, context.organization_id, registry_id, requested_by=requested_by, now=context.now()
-    )
+    return await queue_sync(session, context.organization_id, registry_id, requested_by=requested_by, now=context.now())
 
 
 def _changed(before: Registry, given: UpdateRegistryInput) -> RegistrySettings:

@@ -58,13 +58,11 @@ async def _saved(
         raise invalid(*unwanted)
     async with context.read() as session:
         registry = await repository.get_registry(session, context.organization_id, registry_id)
-        access = await repository.open_registry(
-            session, context.organization_id, registry_id, context.services.keys
-        )
+        access = await repository.open_registry(session, context.organization_id, registry_id, context.services.keys)
     target = RegistryTarget(
         host=access.host,
         insecure=access.insecure,
-        amazon=registry.provider is RegistryProvider.AWS_ECR,
+        provider=registry.provider,
         username=access.username,
         password=access.password,
     )
@@ -82,7 +80,7 @@ def _named(given: TestConnectionInput) -> tuple[RegistryProvider, RegistryTarget
     target = RegistryTarget(
         host=address.host,
         insecure=bool(given.insecure),
-        amazon=provider is RegistryProvider.AWS_ECR,
+        provider=provider,
         username=given.username,
         password=given.password,
     )

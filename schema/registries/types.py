@@ -101,6 +101,7 @@ class SavedRegistry(Registry):
     sensor_api_key: str | None = strawberry.field(
         description="The key for its sensor, `hg_ak_…`, where one was made for it. It cannot be shown again."
     )
+
     @staticmethod
     def with_key(row: Row[Any], key: str | None) -> SavedRegistry:
         return cast("SavedRegistry", SimpleNamespace(**row._asdict(), sensor_api_key=key))
@@ -119,7 +120,9 @@ class RegistrySync:
 class ConnectionTest:
     ok: bool = strawberry.field(description="Whether it answers and takes the credentials.")
     message: str = strawberry.field(description="What was found, or what to look at.")
-    latency_ms: int | None = strawberry.field(description="Milliseconds to its first answer; null: no registry was found.")
+    latency_ms: int | None = strawberry.field(
+        description="Milliseconds to its first answer; null: no registry was found."
+    )
     provider: RegistryProvider = strawberry.field(description="Who runs it: as given, else told by its name.")
     authentication: RegistryAuthentication | None = strawberry.field(
         description="How it wants to know who asks; null: no registry was found."

@@ -48,8 +48,9 @@ def _parts(header: str) -> Iterator[tuple[str, str, str, str]]:
         yield match[1] or "", match[2] or "", match[3] or "", match[4] or ""
 
 
-def token_url(challenge: Challenge, repository: str) -> str | None:
-    """Where a token to pull from the repository is asked for; None when the realm is no address.
+def token_url(challenge: Challenge, repository: str | None) -> str | None:
+    """Where a token is asked for, to pull from the repository or, without one, to list the registry's; None when the
+    realm is no address.
 
     The scope is ours to ask for: one the registry suggests could be wider than what a pull needs.
     """
@@ -57,7 +58,8 @@ def token_url(challenge: Challenge, repository: str) -> str | None:
     if realm is None:
         return None
     service = challenge.parameters.get("service")
-    query = {"scope": f"repository:{repository}:pull"} | ({"service": service} if service else {})
+    scope = "registry:catalog:*" if repository is None else f"repository:{repository}:pull"
+    query = {"scope": scope} | ({"service": service} if service else {})
     return str(realm.copy_merge_params(query))
 
 

@@ -244,6 +244,18 @@ def _descriptors(document: Mapping[str, Any]) -> list[Descriptor]:
     return [each for each in parsed if each.media_type in {*MANIFESTS, *INDEXES, ""} and not each.is_attestation]
 
 
+def list_platforms(raw: bytes, limits: ImageLimits) -> list[Descriptor]:
+    """The manifests an index lists that say for which platform they are; none of what is no index.
+
+    IMAGE_INVALID for what is neither.
+    """
+    document = parse_json(raw, limits)
+    if not isinstance(document, dict) or "manifests" not in document:
+        return []  # also what is no image at all: whoever scans it will say so
+    listed = _descriptors(parse_document(raw, limits))
+    return [each for each in listed if each.media_type not in INDEXES and each.platform is not None]
+
+
 def _select(candidates: list[Descriptor], wanted: Platform | None) -> Descriptor:
     target = wanted or DEFAULT_PLATFORM
     fitting = [each for each in candidates if each.platform is not None and each.platform.satisfies(target)]

@@ -8,17 +8,15 @@ connect to; and so are those of a token service that is not known to belong to t
 from __future__ import annotations
 
 import asyncio
-import base64
-import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import httpx
 import orjson
 
 from schema.images.reference import DEFAULT_REGISTRY
+from schema.kernel.clock import utc_now
 from schema.kernel.ports import (
     OutgoingError,
     OutgoingHttp,
@@ -26,15 +24,17 @@ from schema.kernel.ports import (
     RegistryAuthentication,
     RegistryTarget,
 )
-from workers.aws import AccessKey, signed_headers
+from schema.registries.models import RegistryProvider
+from schema.registries.repository import RegistryAccess
+from schema.scans.failures import ScanFailure
 from workers.oci.authorization import Challenge, may_receive_credentials, parse_challenges
-from workers.oci.registry import RegistryCredentials
+from workers.oci.client import Patience, RegistryCredentials, presentable
+from workers.oci.providers import pull_credentials
 
 PROBE_SECONDS = 8.0  # of everything; and what a failure takes that must not tell anything
 _API_HOSTS = {DEFAULT_REGISTRY: "registry-1.docker.io"}
 _ANSWER_BYTES = 1 << 20
-_ECR = re.compile(r"[0-9]+\.dkr\.ecr(?:-fips)?\.([a-z0-9-]+)\.(amazonaws\.com(?:\.cn)?)")
-_ECR_ACTION = "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken"
+_ONCE = Patience(total_seconds=PROBE_SECONDS, answer_seconds=PROBE_SECONDS, attempts=1)
 
 
 class _NothingFound(Exception):  # noqa: N818 -- an outcome, and no fault of ours
@@ -64,7 +64,7 @@ class HttpRegistryProbe:
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._http = http
+        self.http = http
         self._seconds = seconds
         self._clock = clock
         self._pause = pause
@@ -87,7 +87,7 @@ class HttpRegistryProbe:
             "registry, or its certificate is not trusted. Check the address and whether it uses TLS; an operator allows "
             "private networks and authorities of one's own"
         )
-        first = await self._ask(url, {}, insecure=target.insecure, nothing=nothing)
+        first = await self.ask(url, {}, insecure=target.insecure, nothing=nothing)
         latency_ms = round((self._clock() - started) * 1000)
         challenges = {each.scheme: each for each in parse_challenges(first.headers.get("www-authenticate", ""))}
         if not first.is_own or not _is_registry(first, challenges):
@@ -99,23 +99,13 @@ class HttpRegistryProbe:
             return await visit.with_token(bearer)
         return await visit.with_password()
 
-    async def _ask(
-        self,
-        url: str,
-        headers: Mapping[str, str],
-        *,
-        insecure: bool,
-        nothing: str,
-        method: str = "GET",
-        content: bytes | None = None,
-    ) -> _Answer:
+    async def ask(self, url: str, headers: Mapping[str, str], *, insecure: bool, nothing: str) -> _Answer:
         """Raises _NothingFound when there is no answer."""
         try:
-            async with self._http.stream(
-                method,
+            async with self.http.stream(
+                "GET",
                 url,
                 headers={"accept": "application/json", **headers},
-                content=content,
                 max_bytes=_ANSWER_BYTES,
                 timeout_seconds=self._seconds,
                 allow_http=insecure,
@@ -159,9 +149,9 @@ class _Visit:
         kind = RegistryAuthentication.BASIC
         if self._credentials is None:
             return self._result(kind, "The registry answers, and wants a user name and a password")
-        credentials = await self._of_amazon(self._credentials) if self._target.amazon else self._credentials
+        credentials = await self._login()
         if credentials is None:
-            return self._result(kind, "The registry answers; Amazon did not take the access key for a login")
+            return self._result(kind, "The registry answers; its provider gave no login for the access key")
         return await self._again(kind, credentials.basic)
 
     async def with_token(self, challenge: Challenge) -> ProbeResult:
@@ -181,7 +171,7 @@ class _Visit:
                 return self._result(kind, message)
             headers["authorization"] = self._credentials.basic
         no_token = f"The registry answers, but no token was to be had at {host}"
-        answer = await self._ask(url, headers, nothing=no_token)
+        answer = await self._ask(url, headers, kind=kind, nothing=no_token)
         token = _read_token(answer) if answer.status == httpx.codes.OK else None
         if token is None and not is_known:
             raise _NothingFound(no_token, result=self._result(kind, no_token))
@@ -192,7 +182,7 @@ class _Visit:
 
     async def _again(self, kind: RegistryAuthentication, authorization: str) -> ProbeResult:
         nothing = "The registry answered once, and then no more"
-        answer = await self._ask(f"{self._base}/v2/", {"authorization": authorization}, nothing=nothing)
+        answer = await self._ask(f"{self._base}/v2/", {"authorization": authorization}, kind=kind, nothing=nothing)
         if answer.status == httpx.codes.OK:
             took = "gives to everybody" if self._credentials is None else "takes the credentials"
             return self._result(kind, f"The registry answers and {took}", ok=True)
@@ -200,36 +190,28 @@ class _Visit:
             return self._refused(kind)
         return self._result(kind, "The registry answers, but cannot tell now whether it takes the credentials")
 
-    async def _of_amazon(self, account: RegistryCredentials) -> RegistryCredentials | None:
-        """The login that ECR gives for an access key; None when it gives none."""
-        match = _ECR.fullmatch(self._target.host)
-        if match is None:
-            return account
-        region, domain = match.groups()
-        url, content = f"https://api.ecr.{region}.{domain}/", b"{}"
-        headers = signed_headers(
-            url,
-            service="ecr",
-            region=region,
-            key=AccessKey(id=account.username, secret=account.password),
-            headers={"content-type": "application/x-amz-json-1.1", "x-amz-target": _ECR_ACTION},
-            content=content,
-            now=datetime.now(UTC),
+    async def _login(self) -> RegistryCredentials | None:
+        """What the registry itself takes, of some hours for an access key of Amazon's; None when that gives none."""
+        target = self._target
+        access = RegistryAccess(
+            host=target.host,
+            insecure=target.insecure,
+            username=target.username,
+            password=target.password,
+            provider=RegistryProvider(target.provider),
         )
-        nothing = "The registry answers, but Amazon's login service does not"
-        answer = await self._ask(url, headers, nothing=nothing, method="POST", content=content)
-        return _read_login(answer.body) if answer.status == httpx.codes.OK else None
+        try:
+            return await pull_credentials(access, http=self._probe.http, clock=utc_now, patience=_ONCE)
+        except ScanFailure:
+            return None
 
     async def _ask(
-        self, url: str, headers: Mapping[str, str], *, nothing: str, method: str = "GET", content: bytes | None = None
+        self, url: str, headers: Mapping[str, str], *, kind: RegistryAuthentication, nothing: str
     ) -> _Answer:
         try:
-            return await self._probe._ask(  # noqa: SLF001 -- the other half of one thing
-                url, headers, insecure=self._target.insecure, nothing=nothing, method=method, content=content
-            )
-        except _NothingFound as failed:
-            kind = RegistryAuthentication.TOKEN if url.partition("/v2/")[1] == "" else RegistryAuthentication.BASIC
-            raise _NothingFound(nothing, result=self._result(kind, nothing)) from failed
+            return await self._probe.ask(url, headers, insecure=self._target.insecure, nothing=nothing)
+        except _NothingFound:
+            raise _NothingFound(nothing, result=self._result(kind, nothing)) from None
 
     def _refused(self, kind: RegistryAuthentication) -> ProbeResult:
         if self._credentials is None:
@@ -258,13 +240,4 @@ def _read_token(answer: _Answer) -> str | None:
     except orjson.JSONDecodeError:
         return None
     token = (told.get("token") or told.get("access_token")) if isinstance(told, dict) else None
-    return token if isinstance(token, str) and token.isascii() and token.isprintable() and " " not in token else None
-
-
-def _read_login(body: bytes) -> RegistryCredentials | None:
-    try:
-        token = orjson.loads(body)["authorizationData"][0]["authorizationToken"]
-        username, colon, password = base64.b64decode(token, validate=True).decode("ascii").partition(":")
-    except (orjson.JSONDecodeError, KeyError, IndexError, TypeError, ValueError):
-        return None
-    return RegistryCredentials(username=username, password=password) if colon else None
+    return token if isinstance(token, str) and presentable(token) else None

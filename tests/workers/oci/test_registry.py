@@ -42,9 +42,10 @@ from tests.simulators.registry import (
     shorter,
     slowly,
 )
+from workers.oci.client import Patience, RegistryCredentials
 from workers.oci.layout import Image, read_image
 from workers.oci.limits import ImageLimits
-from workers.oci.registry import Patience, RegistryCredentials, pull, resolve_digest
+from workers.oci.registry import pull, resolve_digest
 
 LIMITS = ImageLimits()
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))

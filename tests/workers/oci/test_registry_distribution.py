@@ -24,9 +24,10 @@ from schema.images.reference import ImageReference
 from schema.scans.failures import FailureCode, ScanFailure
 from tests.factories import images
 from tests.factories.images import Index, index, layer
+from workers.oci.client import RegistryCredentials
 from workers.oci.layout import Image, read_image
 from workers.oci.limits import ImageLimits
-from workers.oci.registry import RegistryCredentials, pull, resolve_digest
+from workers.oci.registry import pull, resolve_digest
 
 PROGRAM = shutil.which("docker-registry")
 START_SECONDS = 30.0

@@ -292,9 +292,6 @@ class OutgoingClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
         await self._pool.aclose()
 
     @asynccontextmanager

@@ -53,7 +53,7 @@ async def open_keys(settings: Settings) -> AsyncIterator[KeyRing]:
         yield KeyRing(providers[0], providers[1:])
 
 
-def _file_keys(settings: Settings) -> list[KeyProvider]:
+def _file_keys(settings: Settings) -> list[FileKeyProvider]:
     """Wrapping keys of their own, and at last the one that is derived from the master key."""
     given = _shown(settings.wrapping_keys).split(",")
     keys = [key.strip() for key in given if key.strip()]

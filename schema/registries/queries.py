@@ -11,6 +11,7 @@ from schema.kernel.arguments import AfterCursor, PageLimit, PageNumber, SearchTe
 from schema.kernel.operations import Info, query_field
 from schema.kernel.pagination import Page, page_request
 from schema.registries import repository
+from schema.registries.enums import RegistryProvider, RegistryStatus, ScanMethod
 from schema.registries.types import Registry
 
 
@@ -25,6 +26,11 @@ class RegistriesQuery:
         sort: Annotated[str | None, strawberry.argument(description="createdAt, name; default createdAt:desc.")] = None,
         after: AfterCursor = None,
         search: SearchText = None,
+        provider: Annotated[list[RegistryProvider] | None, strawberry.argument(description="Any of these.")] = None,
+        status: Annotated[list[RegistryStatus] | None, strawberry.argument(description="Any of these.")] = None,
+        scan_method: Annotated[
+            ScanMethod | None, strawberry.argument(description="Those our workers scan, or those a sensor scans.")
+        ] = None,
     ) -> Page[Registry]:
         async with info.context.read() as session:
             return await repository.list_registries(
@@ -32,6 +38,9 @@ class RegistriesQuery:
                 info.context.organization_id,
                 page_request(page=page, limit=limit, sort=sort, after=after),
                 search=search,
+                providers=provider,
+                statuses=status,
+                scan_method=scan_method,
                 wanted=wanted(info, "items"),
             )
 

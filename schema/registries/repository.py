@@ -17,13 +17,20 @@ from schema.kernel.errors import conflict, not_found
 from schema.kernel.ids import IdPrefix, new_id
 from schema.kernel.listing import Listing, Wanted, fetch_page
 from schema.kernel.pagination import Page, PageRequest, SortOrder
-from schema.kernel.parameters import ORGANIZATION
+from schema.kernel.parameters import ORGANIZATION, any_of, parameter
 from schema.kernel.ports import KeyProvider
 from schema.kernel.rows import as_time
 from schema.kernel.search import contains, pattern
 from schema.kernel.secrets import seal, seal_context, unseal
 from schema.kernel.tenancy import tenant
-from schema.registries.models import Registry, RegistryProvider, RegistrySync, SyncStatus
+from schema.registries.models import (
+    Registry,
+    RegistryProvider,
+    RegistryStatus,
+    RegistrySync,
+    ScanMethod,
+    SyncStatus,
+)
 from schema.sensors.models import Sensor, SensorJob, SensorJobState
 
 MAX_SENSORS = 200  # of one registry that are shown
@@ -56,7 +63,12 @@ REGISTRIES = Listing(
         "created_at": as_time(Registry.created_at),
         "updated_at": as_time(Registry.updated_at),
     },
-    filters={"search": or_(contains(col(Registry.name), "search"), contains(col(Registry.host), "search"))},
+    filters={
+        "providers": col(Registry.provider).in_(any_of("providers")),
+        "statuses": col(Registry.status).in_(any_of("statuses")),
+        "scan_method": col(Registry.scan_method) == parameter("scan_method"),
+        "search": or_(contains(col(Registry.name), "search"), contains(col(Registry.host), "search")),
+    },
     sorts={"createdAt": col(Registry.created_at), "name": col(Registry.name)},
     default=SortOrder(column="createdAt", descending=True),
 )
@@ -83,10 +95,18 @@ async def list_registries(
     request: PageRequest,
     *,
     search: str | None = None,
+    providers: Sequence[RegistryProvider] | None = None,
+    statuses: Sequence[RegistryStatus] | None = None,
+    scan_method: ScanMethod | None = None,
     wanted: Wanted = None,
 ) -> Page[Any]:
     """`search` looks at name and host."""
-    given = {"search": pattern(search)}
+    given = {
+        "providers": providers,
+        "statuses": statuses,
+        "scan_method": scan_method,
+        "search": pattern(search),
+    }
     return await fetch_page(session, REGISTRIES, organization_id, request, filters=given, wanted=wanted)
 
 

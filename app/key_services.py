@@ -7,6 +7,7 @@ both refuse to unwrap for another one. Their addresses are the operator's, not a
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 from collections.abc import Callable, Mapping
@@ -24,7 +25,8 @@ from workers.oci.signing import sign_aws
 
 log = structlog.get_logger(__name__)
 _ATTEMPTS = 2
-_SECONDS = 5.0  # a request may wait for it inside a transaction
+_SECONDS = 5.0  # of an answer, read to its end: a request may wait for it inside a transaction
+_DATA_KEY_BYTES = 32
 _CONTEXT = "harborguard"  # the name of ours in an encryption context of KMS
 # What KMS says of a ciphertext that is none, was changed, or is for another context or key.
 _NOT_OURS = frozenset({"InvalidCiphertextException", "IncorrectKeyException"})
@@ -49,7 +51,10 @@ class VaultAccess:
     namespace: str | None = None
 
     def headers(self) -> dict[str, str]:
-        token = self.token if self.token_file is None else self.token_file.read_text().strip()
+        try:
+            token = self.token if self.token_file is None else self.token_file.read_text().strip()
+        except OSError as error:
+            raise _unavailable("Vault", f"the token file: {error.strerror}") from None
         headers = {"x-vault-request": "true", "x-vault-token": token or ""}
         return headers | ({"x-vault-namespace": self.namespace} if self.namespace else {})
 
@@ -57,9 +62,10 @@ class VaultAccess:
 class VaultKeyProvider:
     """One key of a transit engine, of type aes256-gcm96. Vault keeps its versions apart by itself."""
 
-    def __init__(self, access: VaultAccess, client: httpx.AsyncClient) -> None:
+    def __init__(self, access: VaultAccess, client: httpx.AsyncClient, *, seconds: float = _SECONDS) -> None:
         self._access = access
         self._client = client
+        self._seconds = seconds
 
     @property
     def key_id(self) -> str:
@@ -72,12 +78,14 @@ class VaultKeyProvider:
     async def unwrap(self, wrapped: bytes, *, key_id: str, context: bytes) -> bytes:
         _require(key_id, self.key_id)
         given = {"ciphertext": wrapped.decode("ascii", "replace"), "associated_data": _written(context)}
-        return _read(_text(await self._ask("decrypt", given), "plaintext"))
+        return _data_key(_text(await self._ask("decrypt", given), "plaintext"))
 
     async def _ask(self, operation: str, body: Mapping[str, str]) -> Any:
         access = self._access
         url = f"{access.url.rstrip('/')}/v1/{access.mount}/{operation}/{access.key}"
-        answer = await _post(self._client, url, access.headers(), orjson.dumps(body), service="Vault")
+        answer = await _post(
+            self._client, url, access.headers(), orjson.dumps(body), service="Vault", seconds=self._seconds
+        )
         # Vault answers 400 to what it cannot decrypt, and to nothing else that we send.
         if answer.status_code == httpx.codes.BAD_REQUEST and operation == "decrypt":
             raise _does_not_belong()
@@ -101,9 +109,17 @@ class KmsAccess:
 class KmsKeyProvider:
     """One symmetric key of AWS KMS. KMS keeps the material it rotated by itself."""
 
-    def __init__(self, access: KmsAccess, client: httpx.AsyncClient, *, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        access: KmsAccess,
+        client: httpx.AsyncClient,
+        *,
+        clock: Callable[[], datetime],
+        seconds: float = _SECONDS,
+    ) -> None:
         self._access = access
         self._client = client
+        self._seconds = seconds
         self._clock = clock
 
     @property
@@ -116,7 +132,7 @@ class KmsKeyProvider:
 
     async def unwrap(self, wrapped: bytes, *, key_id: str, context: bytes) -> bytes:
         _require(key_id, self.key_id)
-        return _read(_text(await self._ask("Decrypt", {"CiphertextBlob": _written(wrapped)}, context), "Plaintext"))
+        return _data_key(_text(await self._ask("Decrypt", {"CiphertextBlob": _written(wrapped)}, context), "Plaintext"))
 
     async def _ask(self, operation: str, given: Mapping[str, str], context: bytes) -> Any:
         access = self._access
@@ -135,7 +151,7 @@ class KmsKeyProvider:
             body=body,
             now=self._clock(),
         )
-        answer = await _post(self._client, url, signed, body, service="AWS KMS")
+        answer = await _post(self._client, url, signed, body, service="AWS KMS", seconds=self._seconds)
         told = _document(answer, "AWS KMS")
         if answer.status_code == httpx.codes.OK:
             return told
@@ -146,12 +162,14 @@ class KmsKeyProvider:
 
 
 async def _post(
-    client: httpx.AsyncClient, url: str, headers: Mapping[str, str], body: bytes, *, service: str
+    client: httpx.AsyncClient, url: str, headers: Mapping[str, str], body: bytes, *, service: str, seconds: float
 ) -> httpx.Response:
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            answer = await client.post(url, headers=dict(headers), content=body)
-        except httpx.HTTPError as error:
+            # A time-out of the client's is one of each piece, which may drip for hours.
+            async with asyncio.timeout(seconds):
+                answer = await client.post(url, headers=dict(headers), content=body)
+        except (httpx.HTTPError, TimeoutError) as error:
             problem = type(error).__name__
         else:
             if answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR or attempt == _ATTEMPTS:
@@ -186,6 +204,13 @@ def _read(text: str) -> bytes:
         return base64.b64decode(text, validate=True)
     except binascii.Error:
         raise _unavailable("The key service", "an answer that is no base64") from None
+
+
+def _data_key(text: str) -> bytes:
+    data_key = _read(text)
+    if len(data_key) != _DATA_KEY_BYTES:
+        raise _unavailable("The key service", f"an answer of {len(data_key)} bytes, where a key has {_DATA_KEY_BYTES}")
+    return data_key
 
 
 def _require(key_id: str, own: str) -> None:

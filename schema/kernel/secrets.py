@@ -160,22 +160,31 @@ async def seal(keys: KeyProvider, plaintext: str, *, context: bytes) -> dict[str
 async def unseal(keys: KeyProvider, sealed: dict[str, str], *, context: bytes) -> str:
     """Raises ValueError when the secret was sealed for another place or its key is gone."""
     data_key = await keys.unwrap(base64.b64decode(sealed["key"]), key_id=sealed["keyId"], context=context)
+    return _opened(data_key, sealed, context=context)
+
+
+async def rewrap(keys: KeyProvider, sealed: dict[str, str], *, context: bytes) -> dict[str, str]:
+    """The same secret with its data key wrapped by the newest key. Raises ValueError as `unseal` does.
+
+    A key service that errs must not cost a secret whose old key is removed afterwards: what it unwrapped has to open the
+    secret, and what it wrapped has to come back.
+    """
+    data_key = await keys.unwrap(base64.b64decode(sealed["key"]), key_id=sealed["keyId"], context=context)
+    _opened(data_key, sealed, context=context)
+    wrapped = await keys.wrap(data_key, context=context)
+    if await keys.unwrap(wrapped, key_id=keys.key_id, context=context) != data_key:
+        msg = f"the key {keys.key_id} does not give back what it wrapped"
+        raise ValueError(msg)
+    return {**sealed, "keyId": keys.key_id, "key": base64.b64encode(wrapped).decode()}
+
+
+def _opened(data_key: bytes, sealed: dict[str, str], *, context: bytes) -> str:
     data = base64.b64decode(sealed["data"])
     try:
         return AESGCM(data_key).decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], context).decode()
     except InvalidTag:
         msg = "the secret does not belong here or was changed"
         raise ValueError(msg) from None
-
-
-async def rewrap(keys: KeyProvider, sealed: dict[str, str], *, context: bytes) -> dict[str, str]:
-    """The same secret with its data key wrapped by the newest key; the secret itself is not opened.
-
-    Raises ValueError as `unseal` does.
-    """
-    data_key = await keys.unwrap(base64.b64decode(sealed["key"]), key_id=sealed["keyId"], context=context)
-    wrapped = await keys.wrap(data_key, context=context)
-    return {**sealed, "keyId": keys.key_id, "key": base64.b64encode(wrapped).decode()}
 
 
 def seal_context(*, organization_id: str, table: str, column: str, row_id: str) -> bytes:

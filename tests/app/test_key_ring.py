@@ -14,6 +14,7 @@ import pytest
 from rich.console import Console
 from sqlalchemy import select, update
 from sqlmodel import col
+from structlog.testing import capture_logs
 
 from app import administration
 from app.key_ring import KeyRing, open_keys
@@ -28,13 +29,14 @@ from schema.kernel.idempotency import IdempotencyKey, recall, remember
 from schema.kernel.ports import KeyProvider
 from schema.kernel.principal import system_principal
 from schema.kernel.sealed import count_sealed, rewrap_batch
-from schema.kernel.secrets import TokenMint, seal, unseal
+from schema.kernel.secrets import TokenMint, rewrap, seal, seal_context, unseal
 from schema.organizations.models import Plan
 from schema.organizations.repository import create_organization
 from schema.registries.models import Registry, RegistryProvider
 from schema.registries.repository import add_registry, open_registry
 from schema.sealed import SEALED_COLUMNS
 from tests.simulators.key_services import ACCESS_KEY, SECRET_KEY, TOKEN, KeyServices, serving_keys
+from tests.simulators.registry import Fault, answering, cut_short, dripping, hanging
 
 NOW = datetime(2026, 4, 26, tzinfo=UTC)
 PASSWORDS = SEALED_COLUMNS[0]
@@ -61,11 +63,16 @@ async def provider(request: pytest.FixtureRequest, services: KeyServices) -> Asy
         yield vault(services, client) if request.param == "vault" else kms(services, client)
 
 
-def vault(services: KeyServices, client: httpx.AsyncClient, token: str = TOKEN) -> VaultKeyProvider:
-    return VaultKeyProvider(VaultAccess(url=services.url, mount="transit", key="harborguard", token=token), client)
+def vault(
+    services: KeyServices, client: httpx.AsyncClient, token: str = TOKEN, *, seconds: float = 5
+) -> VaultKeyProvider:
+    access = VaultAccess(url=services.url, mount="transit", key="harborguard", token=token)
+    return VaultKeyProvider(access, client, seconds=seconds)
 
 
-def kms(services: KeyServices, client: httpx.AsyncClient, secret: str = SECRET_KEY) -> KmsKeyProvider:
+def kms(
+    services: KeyServices, client: httpx.AsyncClient, secret: str = SECRET_KEY, *, seconds: float = 5
+) -> KmsKeyProvider:
     access = KmsAccess(
         key="alias/harborguard",
         region="eu-central-1",
@@ -73,7 +80,7 @@ def kms(services: KeyServices, client: httpx.AsyncClient, secret: str = SECRET_K
         secret_access_key=secret,
         endpoint=services.url,
     )
-    return KmsKeyProvider(access, client, clock=utc_now)
+    return KmsKeyProvider(access, client, clock=utc_now, seconds=seconds)
 
 
 async def test_a_service_wraps_and_unwraps(provider: KeyProvider, services: KeyServices) -> None:
@@ -107,6 +114,82 @@ async def test_a_service_that_refuses_is_no_defect_and_says_nothing(
             await work
         assert failed.value.code is ErrorCode.SERVICE_UNAVAILABLE
         assert failed.value.message == "The key service does not answer; try again in a moment"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        hanging,
+        dripping,
+        cut_short,
+        answering(200, b"<html>signed in</html>"),
+        answering(200, b'"a text"'),
+        answering(200, b"{}"),
+        answering(200, b'{"data": null, "Plaintext": 7}'),
+        answering(302, b"{}", location="https://elsewhere.example/"),
+        answering(204),
+        answering(404, b'{"errors": []}'),
+    ],
+)
+async def test_a_service_that_answers_nonsense_or_never_is_given_up(services: KeyServices, fault: Fault) -> None:
+    async with httpx.AsyncClient() as client:
+        for provider in (vault(services, client, seconds=0.3), kms(services, client, seconds=0.3)):
+            sealed = await seal(provider, "registry password", context=b"here")
+            services.misbehave(fault, times=4)
+            with pytest.raises(HarborGuardError, match="does not answer") as failed:
+                await unseal(provider, sealed, context=b"here")
+            assert failed.value.code is ErrorCode.SERVICE_UNAVAILABLE
+            services.forgive()
+            assert await unseal(provider, sealed, context=b"here") == "registry password"
+
+
+async def test_one_slip_of_a_service_is_forgiven(provider: KeyProvider, services: KeyServices) -> None:
+    for slip in (answering(503, b"{}"), cut_short):
+        services.misbehave(slip, times=1)
+        sealed = await seal(provider, "registry password", context=b"here")
+        services.misbehave(slip, times=1)
+        assert await unseal(provider, sealed, context=b"here") == "registry password"
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (base64.b64encode(b"x" * 32).decode(), ValueError),  # a key, but another one
+        (base64.b64encode(b"short").decode(), HarborGuardError),
+        ("not base64", HarborGuardError),
+        ("", HarborGuardError),
+        (None, HarborGuardError),
+    ],
+)
+async def test_a_wrong_answer_opens_nothing_and_is_not_wrapped_anew(
+    provider: KeyProvider, services: KeyServices, answer: str | None, expected: type[Exception]
+) -> None:
+    sealed = await seal(provider, "registry password", context=b"here")
+    services.changes["plaintext"] = answer
+    for work in (unseal(provider, sealed, context=b"here"), rewrap(KeyRing(NEW, [provider]), sealed, context=b"here")):
+        with pytest.raises(expected) as failed:
+            await work
+        assert "registry password" not in str(failed.value)
+
+
+async def test_t61_what_a_service_wraps_and_does_not_give_back_replaces_nothing(
+    provider: KeyProvider, services: KeyServices
+) -> None:
+    sealed = await seal(OLD, "registry password", context=b"here")
+    other = await provider.wrap(b"y" * 32, context=b"here")
+    text = other.decode() if other.startswith(b"vault:") else base64.b64encode(other).decode()
+    services.changes["ciphertext"] = text
+    with pytest.raises(ValueError, match="does not give back what it wrapped"):
+        await rewrap(KeyRing(provider, [OLD]), sealed, context=b"here")
+
+
+async def test_a_token_file_that_is_gone_is_named_to_the_operator_only(services: KeyServices, tmp_path: Path) -> None:
+    access = VaultAccess(url=services.url, mount="transit", key="harborguard", token_file=tmp_path / "gone")
+    async with httpx.AsyncClient() as client:
+        with pytest.raises(HarborGuardError, match="does not answer") as failed, capture_logs() as logs:
+            await seal(VaultKeyProvider(access, client), "x", context=b"here")
+    assert "gone" not in failed.value.message
+    assert [line["problem"] for line in logs] == ["the token file: No such file or directory"]
 
 
 async def test_a_service_that_is_not_there(services: KeyServices) -> None:
@@ -212,6 +295,47 @@ async def test_t60_a_secret_moved_to_another_row_or_organization_does_not_open(d
                 await open_registry(session, organization_id, registry_id, OLD)
     outcome = await rewrap_batch(database, PASSWORDS, KeyRing(NEW, [OLD]), after=None, size=10)
     assert (outcome.done, len(outcome.damaged)) == (1, 2), "nor does changing keys launder it"
+
+
+@pytest.mark.parametrize("kind", ["file", "vault", "aws-kms"])
+async def test_t60_every_part_of_a_place_is_bound_whoever_wraps(services: KeyServices, kind: str) -> None:
+    parts = {"organization_id": "org-1", "table": "registries", "column": "sealed_password", "row_id": "reg-1"}
+    others = {
+        "organization_id": "org-2",
+        "table": "channels",
+        "column": "sealed_webhook_secret",
+        "row_id": "reg-2",
+    }
+    async with httpx.AsyncClient() as client:
+        providers: dict[str, KeyProvider] = {
+            "file": OLD,
+            "vault": vault(services, client),
+            "aws-kms": kms(services, client),
+        }
+        keys = providers[kind]
+        sealed = await seal(keys, "secret", context=seal_context(**parts))
+        assert await unseal(keys, sealed, context=seal_context(**parts)) == "secret"
+        for name, other in others.items():
+            with pytest.raises(ValueError, match="does not belong here"):
+                await unseal(keys, sealed, context=seal_context(**parts | {name: other}))
+        # Neither does the ciphertext of one under the data key of another, though both are of this place.
+        second = await seal(keys, "another", context=seal_context(**parts))
+        with pytest.raises(ValueError, match="does not belong here"):
+            await unseal(keys, sealed | {"key": second["key"]}, context=seal_context(**parts))
+
+
+async def test_t60_a_secret_moved_to_another_column_does_not_open(database: Database) -> None:
+    organization_id, (registry_id,) = await furnish(database, OLD, count=1)
+    moved = select(col(Registry.sealed_password)).where(col(Registry.id) == registry_id)
+    async with database.write() as session:
+        sealed = (await session.execute(moved)).scalar_one()
+        assert sealed is not None
+        change = update(Registry).where(col(Registry.id) == registry_id).values(sealed_webhook_secret=sealed)
+        await session.execute(change)
+    with pytest.raises(ValueError, match="does not belong here"):
+        await unseal(OLD, sealed, context=SEALED_COLUMNS[1].place(organization_id, [registry_id]))
+    outcome = await rewrap_batch(database, SEALED_COLUMNS[1], KeyRing(NEW, [OLD]), after=None, size=10)
+    assert (outcome.done, len(outcome.damaged)) == (0, 1)
 
 
 async def test_t61_keys_of_many_secrets_are_changed_online_and_the_old_one_removed(database: Database) -> None:

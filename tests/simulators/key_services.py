@@ -2,6 +2,8 @@
 
 with serving_keys() as services:
     ...  # ask services.url; services.fail = 503 makes every answer that
+    services.misbehave(hanging, times=1)  # or any fault of tests/simulators/registry.py
+    services.changes["plaintext"] = "AAAA"  # an answer that is right in form and wrong
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from tests.simulators.registry import listening
+from tests.simulators.registry import Fault, listening
 
 TOKEN = "hvs.simulated"
 ACCESS_KEY, SECRET_KEY = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
@@ -32,9 +34,15 @@ ACCESS_KEY, SECRET_KEY = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCY
 class KeyServices:
     url: str
     fail: int | None = None  # the status of every answer
+    changes: dict[str, Any] = field(default_factory=dict)  # fields of answers, by what they are instead
     versions: dict[str, list[bytes]] = field(default_factory=dict)  # of a key of Vault's, the newest last
     requests: list[tuple[str, str]] = field(default_factory=list)  # what was asked, and everything that was sent
     _material: dict[str, bytes] = field(default_factory=dict)
+    _faults: list[tuple[Fault, int | None]] = field(default_factory=list)
+
+    def misbehave(self, fault: Fault, *, times: int | None = None) -> None:
+        """The next `times` answers, or all, go through the fault."""
+        self._faults.append((fault, times))
 
     def turn(self, key: str) -> None:
         """Vault's own rotation: a new version, the old ones still decrypt."""
@@ -43,7 +51,23 @@ class KeyServices:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             request = Request(scope, receive)
-            await (await self._answer(request))(scope, receive, send)
+            answer = await self._answer(request)
+            await self._next_fault()(answer)(scope, receive, send)
+
+    def forgive(self) -> None:
+        """Honest from now on."""
+        self._faults.clear()
+        self.changes.clear()
+
+    def _next_fault(self) -> Fault:
+        if not self._faults:
+            return lambda honest: honest
+        fault, times = self._faults[0]
+        if times == 1:
+            self._faults.pop(0)
+        elif times is not None:
+            self._faults[0] = (fault, times - 1)
+        return fault
 
     async def _answer(self, request: Request) -> Response:
         body = await request.body()
@@ -64,14 +88,14 @@ class KeyServices:
         if operation == "encrypt":
             data = _encrypt(versions[-1], base64.b64decode(given["plaintext"]), context)
             text = f"vault:v{len(versions)}:{base64.b64encode(data).decode()}"
-            return JSONResponse({"data": {"ciphertext": text, "key_version": len(versions)}})
+            return self._told({"ciphertext": text, "key_version": len(versions)}, within="data")
         try:
             name, version, text = given["ciphertext"].split(":")
             assert name == "vault"
             plain = _decrypt(versions[int(version[1:]) - 1], base64.b64decode(text), context)
         except (ValueError, AssertionError, InvalidTag):
             return JSONResponse({"errors": ["cipher: message authentication failed"]}, 400)
-        return JSONResponse({"data": {"plaintext": base64.b64encode(plain).decode()}})
+        return self._told({"plaintext": base64.b64encode(plain).decode()}, within="data")
 
     def _kms(self, request: Request, body: bytes, given: dict[str, Any]) -> Response:
         if request.headers["authorization"] != _expected(request, body):
@@ -80,12 +104,19 @@ class KeyServices:
         context = repr(sorted(given["EncryptionContext"].items())).encode()
         if request.headers["x-amz-target"] == "TrentService.Encrypt":
             data = _encrypt(key, base64.b64decode(given["Plaintext"]), context)
-            return JSONResponse({"CiphertextBlob": base64.b64encode(data).decode(), "KeyId": given["KeyId"]})
+            return self._told({"CiphertextBlob": base64.b64encode(data).decode(), "KeyId": given["KeyId"]})
         try:
             plain = _decrypt(key, base64.b64decode(given["CiphertextBlob"]), context)
         except (ValueError, InvalidTag):
             return JSONResponse({"__type": "InvalidCiphertextException"}, 400)
-        return JSONResponse({"Plaintext": base64.b64encode(plain).decode(), "KeyId": given["KeyId"]})
+        return self._told({"Plaintext": base64.b64encode(plain).decode(), "KeyId": given["KeyId"]})
+
+    def _told(self, answer: dict[str, Any], *, within: str | None = None) -> Response:
+        """As it is, but for what is to be wrong; KMS writes the names with a capital."""
+        for name, value in self.changes.items():
+            for spelled in {name, name.capitalize(), f"{name.capitalize()}Blob"} & answer.keys():
+                answer[spelled] = value
+        return JSONResponse({within: answer} if within else answer)
 
 
 def _encrypt(key: bytes, plain: bytes, context: bytes) -> bytes:

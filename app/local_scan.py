@@ -22,6 +22,7 @@ from schema.jobs.repository import Lease, lease_next
 from schema.kernel.context import Services
 from schema.kernel.errors import HarborGuardError
 from schema.kernel.principal import Principal
+from schema.organizations.setup import ensure_local_organization
 from schema.scans.trigger import ScanRequest, cancel_scan, queue_scan
 from workers.runner import JobRunner
 from workers.runtime import WorkerRuntime
@@ -42,6 +43,9 @@ async def scan(
         open_services(settings, Redis("")) as services,
         worker_runtime(settings, services) as runtime,
     ):
+        if organization_id is None and services.database.is_sqlite:  # a database others share is set up by them
+            async with services.database.write() as session:
+                await ensure_local_organization(session, now=services.clock())
         principal = await operator_of(services, organization_id)
         async with _rest(services, principal) as http:
             api = Api(http, tell=terminal.tell)

@@ -26,6 +26,12 @@ async def create_organization(session: AsyncSession, *, name: str, plan: Plan, n
     return organization_id
 
 
+async def take_over_organization(session: AsyncSession, organization_id: str, *, name: str, plan: Plan) -> None:
+    await session.execute(
+        update(Organization).where(col(Organization.id) == organization_id).values(name=name, plan=plan)
+    )
+
+
 async def create_user(session: AsyncSession, *, email: str, name: str, password_hash: str | None, now: datetime) -> str:
     """CONFLICT when somebody has this e-mail address already."""
     user_id = new_id(IdPrefix.USER)
@@ -112,7 +118,12 @@ async def hold_plan(session: AsyncSession, organization_id: str) -> Plan:
 
 
 async def is_set_up(session: AsyncSession) -> bool:
-    """Whether any organization exists."""
+    """Whether anybody belongs to an organization."""
+    anybody = select(col(Membership.id)).where(across_tenants(Membership, because="is there anybody at all")).limit(1)
+    return (await session.execute(anybody)).first() is not None
+
+
+async def has_organizations(session: AsyncSession) -> bool:
     return (await session.execute(select(col(Organization.id)).limit(1))).first() is not None
 
 

@@ -17,12 +17,13 @@ from workers.engines.report import (
     MAX_FINDINGS,
     EngineReport,
     ImageFacts,
+    LeftOut,
     Packages,
     at_most,
     findings,
     severity_of,
 )
-from workers.engines.syft import read_artifact
+from workers.engines.syft import TYPES, read_artifact
 
 # What says when a database was built: `import.json` since version 6 of its schema, `metadata.json` before.
 _DESCRIPTIONS = ("import.json", "metadata.json")
@@ -72,10 +73,13 @@ def _stated_date(directory: Path) -> datetime | None:
 def _read(document: Object, facts: ImageFacts) -> EngineReport:
     if not isinstance(document.get("matches"), list):
         raise EngineFailure("printed a report without matches")
-    packages = Packages(facts)
+    packages, left_out = Packages(facts), LeftOut()
+    kinds = (text(mapping(match.get("artifact")).get("type")) for match in objects(document["matches"]))
+    left_out.findings.update(kind for kind in kinds if kind not in TYPES)
     return EngineReport(
         findings=at_most(MAX_FINDINGS, "findings", _findings(document["matches"], packages)),
-        warnings=packages.notes.lines(),
+        warnings=(*left_out.lines(), *packages.notes.lines()),
+        unjudged=left_out.findings.total(),
     )
 
 

@@ -19,7 +19,7 @@ from schema.vulnerabilities.records import FindingRecord, Severity
 from schema.vulnerabilities.severity import severity_of_score, worst_severity
 from workers.engines.adapter import Adapter, Call, ImageForm
 from workers.engines.documents import EngineFailure, Object, mapping, objects, path, text, texts, whole
-from workers.engines.report import MAX_FINDINGS, EngineReport, ImageFacts, Packages, at_most, findings
+from workers.engines.report import MAX_FINDINGS, EngineReport, ImageFacts, LeftOut, Packages, at_most, findings
 
 _LANGUAGES = {
     "npm": PackageType.NPM,
@@ -51,11 +51,22 @@ def _database_date(databases: Path) -> datetime | None:
 def _read(document: Object, facts: ImageFacts) -> EngineReport:
     if not isinstance(document.get("results"), list | None) or "results" not in document:
         raise EngineFailure("printed a report without results")
-    packages = Packages(facts)
+    packages, left_out = Packages(facts), _left_out(document)
     return EngineReport(
         findings=at_most(MAX_FINDINGS, "findings", _findings(document, packages)),
-        warnings=packages.notes.lines(),
+        warnings=(*left_out.lines(), *packages.notes.lines()),
+        unjudged=left_out.findings.total(),
     )
+
+
+def _left_out(document: Object) -> LeftOut:
+    left_out = LeftOut()
+    for result in objects(document["results"]):
+        for entry in objects(result.get("packages")):
+            ecosystem = text(mapping(entry.get("package")).get("ecosystem"))
+            if _kind(ecosystem) is None:
+                left_out.findings[ecosystem] += sum(1 for _ in objects(entry.get("groups")))
+    return left_out
 
 
 def _findings(document: Object, packages: Packages) -> Iterator[FindingRecord]:
@@ -73,7 +84,7 @@ def _findings(document: Object, packages: Packages) -> Iterator[FindingRecord]:
 
 def _package(stated: Object, place: str, layers: Sequence[str], packages: Packages) -> PackageRecord | None:
     ecosystem, name, version = (text(stated.get(key)) for key in ("ecosystem", "name", "version"))
-    kind = kind_of(ecosystem)
+    kind = _kind(ecosystem)
     if kind is None:
         return None
     index = whole(mapping(stated.get("image_origin_details")).get("index"))
@@ -86,7 +97,7 @@ def _package(stated: Object, place: str, layers: Sequence[str], packages: Packag
     )
 
 
-def kind_of(ecosystem: str) -> PackageType | None:
+def _kind(ecosystem: str) -> PackageType | None:
     """None for an ecosystem that is not ours."""
     base = ecosystem_base(ecosystem)
     if is_distribution(ecosystem):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
@@ -26,6 +27,7 @@ MAX_FINDINGS = 200_000
 MAX_CHECKS = 10_000  # misconfigurations, and separately secrets
 MAX_ALIASES = 50
 MAX_VERSIONS = 20  # fixed versions of one finding
+_LISTED = 20  # kinds of what was left out that a warning names
 _ADVISORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._-]{0,59}")
 _VERSION = re.compile(r"[!-~]{1,300}")
 _DISTRIBUTIONS = {PackageType.DEB: "debian", PackageType.APK: "alpine", PackageType.RPM: "redhat"}
@@ -54,7 +56,10 @@ class ImageFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineReport:
-    """One engine's answer. `packages` and `findings` are None where it did not look for any, which is not "none found"."""
+    """One engine's answer. `packages` and `findings` are None where it did not look for any, which is not "none found".
+
+    `unjudged` counts findings that could not be taken over: without them the rest would read like a whole.
+    """
 
     packages: tuple[PackageRecord, ...] | None = None
     findings: tuple[FindingRecord, ...] | None = None
@@ -62,6 +67,28 @@ class EngineReport:
     secrets: tuple[SecretRecord, ...] = ()
     efficiency: ImageEfficiency | None = None
     warnings: tuple[str, ...] = ()
+    unjudged: int = 0
+
+
+@dataclass(slots=True)
+class LeftOut:
+    """Counts what a document lists and nobody here reads, by kind: it is told, not invented."""
+
+    packages: Counter[str] = field(default_factory=Counter)
+    findings: Counter[str] = field(default_factory=Counter)
+
+    def lines(self) -> tuple[str, ...]:
+        return (
+            *_told(self.packages, "packages of kinds that are not read here"),
+            *_told(self.findings, "findings about what is no package that is read here"),
+        )
+
+
+def _told(counted: Counter[str], what: str) -> tuple[str, ...]:
+    if not counted:
+        return ()
+    kinds = ", ".join(f"{count} {kind or 'without a kind'}" for kind, count in counted.most_common(_LISTED))
+    return (f"Left out: {counted.total()} {what} ({kinds})",)
 
 
 _Place: TypeAlias = tuple[str, str]  # path, diff id

@@ -55,7 +55,16 @@ def conclude(
         voices=(*_native_voice(answered, native, unlisted=_is_unlisted(answers)), *_voices(requested, answers)),
         judged=by_tool or by_native,
         judged_by_tool=by_tool,
+        ungraded=_ungraded(answers),
     )
+
+
+def _ungraded(answers: Mapping[Engine, EngineAnswer]) -> str | None:
+    unjudged = {
+        engine: each.report.unjudged for engine, each in answers.items() if each.report and each.report.unjudged
+    }
+    found = ", ".join(f"{engine.value} ({count} findings)" for engine, count in unjudged.items())
+    return f"Flaws in packages of kinds that are not read here were found by {found}" if found else None
 
 
 def _judging(answers: Mapping[Engine, EngineAnswer]) -> Iterable[EngineAnswer]:

@@ -12,7 +12,7 @@ from schema.dependencies.records import PackageRecord, PackageType
 from schema.scans.models import Engine
 from workers.engines.adapter import Adapter, Call, ImageForm
 from workers.engines.documents import EngineFailure, Object, mapping, objects, path, text
-from workers.engines.report import MAX_PACKAGES, EngineReport, ImageFacts, Packages, at_most
+from workers.engines.report import MAX_PACKAGES, EngineReport, ImageFacts, LeftOut, Packages, at_most
 
 TYPES = {
     "deb": PackageType.DEB,
@@ -39,9 +39,11 @@ def _arguments(call: Call) -> Sequence[str]:
 def _read(document: Object, facts: ImageFacts) -> EngineReport:
     if not isinstance(document.get("artifacts"), list):
         raise EngineFailure("printed a report without packages")
-    packages = Packages(facts)
+    packages, left_out = Packages(facts), LeftOut()
+    kinds = (text(artifact.get("type")) for artifact in objects(document["artifacts"]))
+    left_out.packages.update(kind for kind in kinds if kind not in TYPES)
     found = at_most(MAX_PACKAGES, "packages", read_artifacts(document["artifacts"], packages))
-    return EngineReport(packages=found, warnings=packages.notes.lines())
+    return EngineReport(packages=found, warnings=(*left_out.lines(), *packages.notes.lines()))
 
 
 def read_artifacts(artifacts: object, packages: Packages) -> Iterator[PackageRecord]:

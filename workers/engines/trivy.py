@@ -33,6 +33,7 @@ from workers.engines.report import (
     MAX_PACKAGES,
     EngineReport,
     ImageFacts,
+    LeftOut,
     Packages,
     at_most,
     findings,
@@ -149,21 +150,33 @@ def _read(document: Object, facts: ImageFacts) -> EngineReport:
     packages, artifact = Packages(facts), document.get("ArtifactName")
     listed: dict[str, PackageRecord] = {}
     found = at_most(MAX_PACKAGES, "packages", _packages(results, packages, listed))
+    left_out = _left_out(results)
     return EngineReport(
         packages=found,
         # Whoever asked for vulnerabilities knows whether there was a database; a report does not say.
         findings=at_most(MAX_FINDINGS, "findings", _findings(results, packages, listed)),
         misconfigurations=at_most(MAX_CHECKS, "misconfigurations", _misconfigurations(results, artifact)),
         secrets=at_most(MAX_CHECKS, "secrets", _secrets(results, artifact, packages)),
-        warnings=packages.notes.lines(),
+        warnings=(*left_out.lines(), *packages.notes.lines()),
+        unjudged=left_out.findings.total(),
     )
+
+
+def _left_out(results: object) -> LeftOut:
+    left_out = LeftOut()
+    for result in objects(results):
+        for name, counted in (("Packages", left_out.packages), ("Vulnerabilities", left_out.findings)):
+            counted.update(
+                text(result.get("Type")) for each in objects(result.get(name)) if _kind(result, each) is None
+            )
+    return left_out
 
 
 def _packages(results: object, packages: Packages, listed: dict[str, PackageRecord]) -> Iterator[PackageRecord]:
     """Notes each by Trivy's id of it, under which findings name it."""
     for result in objects(results):
         for package in objects(result.get("Packages")):
-            kind = kind_of(result, package)
+            kind = _kind(result, package)
             record = None if kind is None else _package(kind, package, result, packages)
             if record is not None:
                 listed[_uid(package, result)] = record
@@ -177,7 +190,7 @@ def _uid(package: Object, result: Object) -> str:
     return f"{text(result.get('Target'))} {own}"
 
 
-def kind_of(result: Object, package: Object) -> PackageType | None:
+def _kind(result: Object, package: Object) -> PackageType | None:
     """None for a kind of package that is not ours."""
     stated = text(result.get("Type"))
     if text(result.get("Class")) == _OS_CLASS:
@@ -214,7 +227,7 @@ def _part(package: Object, name: str) -> str:
 def _findings(results: object, packages: Packages, listed: Mapping[str, PackageRecord]) -> Iterator[FindingRecord]:
     for result in objects(results):
         for stated in objects(result.get("Vulnerabilities")):
-            kind = kind_of(result, stated)
+            kind = _kind(result, stated)
             package = listed.get(_uid(stated, result))
             if package is None and kind is not None:
                 package = packages.record(

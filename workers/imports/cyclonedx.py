@@ -60,8 +60,8 @@ def read(document: Object) -> ImportedReport:
             # Tools write an empty list also when they did not look.
             findings=found if document.get("vulnerabilities") else None,
             warnings=(*shelf.left_out.lines(), *notes, *shelf.notes.lines()),
+            unjudged=shelf.left_out.findings.total(),
         ),
-        unjudged=shelf.left_out.findings.total(),
     )
 
 

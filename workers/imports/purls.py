@@ -11,8 +11,8 @@ from packageurl import PackageURL
 from schema.advisories.ecosystems import normalize_name
 from schema.dependencies.records import OperatingSystem, PackageRecord, PackageType
 from workers.engines.documents import text
-from workers.engines.report import ImageFacts, Packages
-from workers.imports.report import LeftOut, Subject, named_system
+from workers.engines.report import ImageFacts, LeftOut, Packages
+from workers.imports.report import Subject, named_system
 from workers.inventory.notes import Notes
 
 _PURL = 1000  # characters

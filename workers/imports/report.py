@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from schema.dependencies.records import OperatingSystem
 from schema.scans.formats import ReportFormat
@@ -29,7 +28,6 @@ _DISTRIBUTIONS = {
     "redhat": "rhel",
     "suse linux enterprise server": "sles",
 }
-_LISTED = 20  # kinds of what was left out that a warning names
 _GENERATOR = 60  # characters of a generator's name
 
 
@@ -60,15 +58,12 @@ class Subject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportedReport:
-    """`report` is what the document lists. `unjudged` counts findings that could not be taken over: without them the rest
-    would read like a whole.
-    """
+    """`report` is what the document lists."""
 
     format: ReportFormat
     generator: Generator
     subject: Subject
     report: EngineReport
-    unjudged: int = 0
 
     @property
     def engine(self) -> Engine | None:
@@ -84,27 +79,6 @@ class ImportedReport:
     def provider(self) -> str:
         """Who answered: "trivy 0.76.0", "cyclonedx (cdxgen 10.1)"."""
         return str(self.generator) if self.engine else f"{self.format} ({self.generator})"
-
-
-@dataclass(slots=True)
-class LeftOut:
-    """Counts what a document lists and nobody here reads, by kind: it is told, not invented."""
-
-    packages: Counter[str] = field(default_factory=Counter)
-    findings: Counter[str] = field(default_factory=Counter)
-
-    def lines(self) -> tuple[str, ...]:
-        return (
-            *_told(self.packages, "packages of kinds that are not read here"),
-            *_told(self.findings, "findings about what is no package that is read here"),
-        )
-
-
-def _told(counted: Counter[str], what: str) -> tuple[str, ...]:
-    if not counted:
-        return ()
-    kinds = ", ".join(f"{count} {kind or 'without a kind'}" for kind, count in counted.most_common(_LISTED))
-    return (f"Left out: {counted.total()} {what} ({kinds})",)
 
 
 def named_system(distribution: str, version: str, name: str = "") -> OperatingSystem | None:

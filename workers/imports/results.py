@@ -58,7 +58,7 @@ def conclude_import(imported: ImportedReport, reading: Reading, native: NativeRu
         voices=tuple(voices),
         judged=judged or (native is not None and native.judged),
         judged_by_tool=judged,
-        ungraded=f"{imported.unjudged} findings of the report could not be taken over" if imported.unjudged else None,
+        ungraded=f"{report.unjudged} findings of the report could not be taken over" if report.unjudged else None,
     )
 
 

@@ -75,8 +75,11 @@ def read(document: Object) -> ImportedReport:
         format=ReportFormat.SARIF,
         generator=_generator(runs),
         subject=shelf.subject,
-        report=EngineReport(findings=found, warnings=(*shelf.left_out.lines(), *notes, *shelf.notes.lines())),
-        unjudged=shelf.left_out.findings.total(),
+        report=EngineReport(
+            findings=found,
+            warnings=(*shelf.left_out.lines(), *notes, *shelf.notes.lines()),
+            unjudged=shelf.left_out.findings.total(),
+        ),
     )
 
 

@@ -10,11 +10,8 @@ from schema.scans.formats import ReportFormat
 from schema.scans.models import Engine
 from workers.engines.catalog import ADAPTERS
 from workers.engines.documents import EngineFailure, Object, mapping, objects, text, texts
-from workers.engines.osv import kind_of as osv_kind
 from workers.engines.report import EngineReport, ImageFacts
-from workers.engines.syft import TYPES
-from workers.engines.trivy import kind_of as trivy_kind
-from workers.imports.report import Generator, ImportedReport, LeftOut, Subject, digest_of, named_system
+from workers.imports.report import Generator, ImportedReport, Subject, digest_of, named_system
 
 _TRIVY_SCHEMA = 2
 # Prefix of what OSV calls a distribution's release, by its id.
@@ -34,7 +31,6 @@ class _Own:
     engine: Engine
     version: Callable[[Object], str]
     subject: Callable[[Object], Subject]
-    left_out: Callable[[Object], LeftOut]
 
 
 def read(format_: ReportFormat, document: Object) -> ImportedReport:
@@ -42,22 +38,20 @@ def read(format_: ReportFormat, document: Object) -> ImportedReport:
     own = _OWN[format_]
     subject, adapter = own.subject(document), ADAPTERS[own.engine]
     report = adapter.read(document, ImageFacts(system=subject.system, diff_ids=subject.diff_ids))
-    left_out = own.left_out(document)
     if own.engine is Engine.TRIVY and not _has_vulnerabilities(document):
         report = replace(report, findings=None)  # Trivy writes the same when it found none and when it was not asked
     return ImportedReport(
         format=format_,
         generator=Generator(name=adapter.tool, version=own.version(document)),
         subject=subject,
-        report=_listing(report, left_out),
-        unjudged=left_out.findings.total(),
+        report=_listing(report),
     )
 
 
-def _listing(report: EngineReport, left_out: LeftOut) -> EngineReport:
+def _listing(report: EngineReport) -> EngineReport:
     """Without an empty list of packages: where Trivy was not asked to list any it has results all the same."""
     packages = report.packages or (None if report.findings else report.packages)
-    return replace(report, packages=packages, warnings=(*left_out.lines(), *report.warnings))
+    return replace(report, packages=packages)
 
 
 # --- Trivy, pkg/types/report.go
@@ -85,15 +79,6 @@ def _trivy_subject(document: Object) -> Subject:
     )
 
 
-def _trivy_left_out(document: Object) -> LeftOut:
-    left_out = LeftOut()
-    for result in objects(document.get("Results")):
-        for name, counted in (("Packages", left_out.packages), ("Vulnerabilities", left_out.findings)):
-            kinds = [text(result.get("Type")) for each in objects(result.get(name)) if trivy_kind(result, each) is None]
-            counted.update(kinds)
-    return left_out
-
-
 # --- Syft and Grype, schema/json and grype/presenter/models
 
 
@@ -116,20 +101,6 @@ def _anchore_subject(document: Object) -> Subject:
     )
 
 
-def _syft_left_out(document: Object) -> LeftOut:
-    left_out = LeftOut()
-    kinds = (text(artifact.get("type")) for artifact in objects(document.get("artifacts")))
-    left_out.packages.update(kind for kind in kinds if kind not in TYPES)
-    return left_out
-
-
-def _grype_left_out(document: Object) -> LeftOut:
-    left_out = LeftOut()
-    kinds = (text(mapping(match.get("artifact")).get("type")) for match in objects(document.get("matches")))
-    left_out.findings.update(kind for kind in kinds if kind not in TYPES)
-    return left_out
-
-
 # --- OSV-Scanner, pkg/models/results.go
 
 
@@ -149,30 +120,14 @@ def _osv_system(document: Object) -> OperatingSystem | None:
     return None
 
 
-def _osv_left_out(document: Object) -> LeftOut:
-    left_out = LeftOut()
-    for result in objects(document.get("results")):
-        for entry in objects(result.get("packages")):
-            ecosystem = text(mapping(entry.get("package")).get("ecosystem"))
-            if osv_kind(ecosystem) is None:
-                left_out.findings[ecosystem] += sum(1 for _ in objects(entry.get("groups")))
-    return left_out
-
-
 def _platform(system: object, architecture: object, variant: object) -> str | None:
     parts = [text(each, 20) for each in (system, architecture, variant)]
     return "/".join(filter(None, parts)) if parts[0] and parts[1] else None
 
 
 _OWN: Mapping[ReportFormat, _Own] = {
-    ReportFormat.TRIVY: _Own(
-        engine=Engine.TRIVY, version=_trivy_version, subject=_trivy_subject, left_out=_trivy_left_out
-    ),
-    ReportFormat.GRYPE: _Own(
-        engine=Engine.GRYPE, version=_anchore_version, subject=_anchore_subject, left_out=_grype_left_out
-    ),
-    ReportFormat.SYFT: _Own(
-        engine=Engine.SYFT, version=_anchore_version, subject=_anchore_subject, left_out=_syft_left_out
-    ),
-    ReportFormat.OSV: _Own(engine=Engine.OSV, version=lambda _: "", subject=_osv_subject, left_out=_osv_left_out),
+    ReportFormat.TRIVY: _Own(engine=Engine.TRIVY, version=_trivy_version, subject=_trivy_subject),
+    ReportFormat.GRYPE: _Own(engine=Engine.GRYPE, version=_anchore_version, subject=_anchore_subject),
+    ReportFormat.SYFT: _Own(engine=Engine.SYFT, version=_anchore_version, subject=_anchore_subject),
+    ReportFormat.OSV: _Own(engine=Engine.OSV, version=lambda _: "", subject=_osv_subject),
 }

@@ -8,6 +8,7 @@ import os
 import pty
 import signal
 from functools import partial
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -171,6 +172,13 @@ def test_the_settings_file_and_a_key_file(served: Served, pipeline: Pipeline) ->
     environment = {name: value for name, value in pipeline.environment.items() if not name.startswith("HARBORGUARD_")}
 
     assert Pipeline(pipeline.directory, environment).scan(str(served.archive("risky")), *JUDGED)[0] == 2
+
+
+def test_nobody_has_to_set_anything_up_first(laptop: Served, tmp_path: Path) -> None:
+    fresh = Pipeline(tmp_path, {**laptop.environment, "HARBORGUARD_DATA_DIR": str(tmp_path / "data"), "COLUMNS": "200"})
+    for _ in range(2):
+        code, out, errors = fresh.scan(str(laptop.archive("clean")), "--engine", "syft", "--format", "json")
+        assert (code, json.loads(out)["scan"]["status"]) == (0, "COMPLETE"), errors
 
 
 def test_local_means_here(served: Served, alone: Pipeline) -> None:

@@ -12,7 +12,7 @@ from schema.kernel.errors import ErrorCode, HarborGuardError
 from schema.kernel.principal import Role
 from schema.organizations.models import Membership, Organization, Plan, User
 from schema.organizations.repository import create_user, get_identity
-from schema.organizations.setup import ensure_setup_token
+from schema.organizations.setup import ensure_local_organization, ensure_setup_token
 from tests.identity import LOGIN, ME, PASSWORD, Identity
 
 SETUP = "mutation($input: CompleteSetupInput!) { completeSetup(input: $input) { user { id email } organization { id name plan } role } }"  # noqa: E501 -- one document, one line
@@ -55,6 +55,22 @@ async def test_the_token_opens_the_server_once(identity: Identity) -> None:
     assert await start(identity) is None
     async with identity.database.read() as session:
         assert len((await session.execute(select(col(Organization.id)))).all()) == 1
+
+
+async def test_setup_takes_over_what_was_scanned_before_it(identity: Identity) -> None:
+    for _ in range(2):
+        async with identity.database.write() as session:
+            await ensure_local_organization(session, now=identity.clock())
+    async with identity.database.read() as session:
+        [local] = (await session.execute(select(col(Organization.id)))).scalars()
+    answer = await identity.run(SETUP, input={**GIVEN, "token": await start(identity)})
+    assert answer.data["organization"] == {"id": local, "name": "Acme", "plan": "ENTERPRISE"}
+    assert answer.data["role"] == "owner"
+    assert await start(identity) is None, "set up"
+    async with identity.database.write() as session:
+        await ensure_local_organization(session, now=identity.clock())
+    async with identity.database.read() as session:
+        assert (await session.execute(select(col(Organization.name)))).scalars().all() == ["Acme"]
 
 
 async def test_of_two_at_once_one_opens_the_server(identity: Identity) -> None:

@@ -165,7 +165,8 @@ def test_what_is_no_package_is_left_out_with_a_note() -> None:
     nameless, spaced = {"type": "npm", "name": "", "version": "1"}, {"type": "npm", "name": "a b", "version": "1"}
     report = read(Engine.SYFT, {"artifacts": [keys, foreign, nameless, spaced, "no object", None]}, ROCKY)
     assert report.packages == ()
-    assert len(report.warnings) == 2
+    assert len(report.warnings) == 3
+    assert report.warnings[0] == "Left out: 1 packages of kinds that are not read here (1 linux-kernel)"
 
 
 def test_a_layer_the_image_does_not_have_is_none() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -87,6 +88,14 @@ def test_a_tool_that_fails_fails_alone() -> None:
     assert (failed.status, failed.message) == (EngineRunStatus.FAILED, "trivy 1.2.3 printed nothing")
     assert (listed.status, listed.package_count) == (EngineRunStatus.COMPLETE, 2)
     assert not conclusion.judged, "nobody stands in for a failure, so there is no verdict"
+
+
+def test_findings_nobody_here_can_keep_leave_no_grade() -> None:
+    trivy = tool(Engine.TRIVY, date=DATED)
+    conclusion = concluded([trivy], [answer(trivy, replace(REPORT, unjudged=3))])
+    assert run_of(conclusion).finding_count == 1
+    assert conclusion.ungraded == "Flaws in packages of kinds that are not read here were found by trivy (3 findings)"
+    assert concluded([trivy], [answer(trivy, REPORT)]).ungraded is None
 
 
 def test_the_native_provider_stands_in_for_what_is_not_there() -> None:

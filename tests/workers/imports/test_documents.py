@@ -140,7 +140,7 @@ def test_a_flaw_names_its_package_in_three_ways() -> None:
     names = [(each.package.name, each.fixed_versions) for each in imported.report.findings or ()]
     fixed = ("3.0.2-1", "3.1", "8")
     assert names == [("libssl3", fixed), ("libssl3", fixed), ("curl", fixed)]
-    assert imported.unjudged == 1
+    assert imported.report.unjudged == 1
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_sarif_of_grype() -> None:
         ("CVE-2024-0001", Severity.HIGH, ("3.0.2-1",), PackageType.DEB, "libssl3", "3.0.1-1"),
         ("CVE-2024-0002", Severity.CRITICAL, (), PackageType.NPM, "left-pad", "1.0.0"),
     ]
-    assert imported.unjudged == 1, "a kind of package nobody here knows"
+    assert imported.report.unjudged == 1, "a kind of package nobody here knows"
     assert imported.report.warnings[1:] == (
         "1 results are suppressed and left out",
         "1 results are about no vulnerability and left out",
@@ -204,7 +204,7 @@ def test_sarif_of_trivy() -> None:
     assert [said(each) for each in imported.report.findings or ()] == [
         ("CVE-2024-0004", Severity.MEDIUM, ("7.2.0", "8.0.0"), PackageType.NPM, "@babel/core", "7.1.0"),
     ]
-    assert (imported.subject.digest, imported.unjudged) == (DIGEST, 1)
+    assert (imported.subject.digest, imported.report.unjudged) == (DIGEST, 1)
 
 
 def test_sarif_of_osv_scanner_and_of_several_tools() -> None:
@@ -244,7 +244,7 @@ def test_own_reports_tell_system_layers_and_what_was_left_out() -> None:
     assert {each.package.ecosystem for each in imported.report.findings or ()} == {"PyPI", "Debian:12"}
     assert imported.report.findings is not None
     assert imported.report.findings[0].package.layer_index == 0
-    assert (imported.unjudged, osv.unjudged) == (1, 1)
+    assert (imported.report.unjudged, osv.report.unjudged) == (1, 1)
     assert osv.subject.system is not None
     assert osv.subject.system.ecosystem == "Debian:12"
 

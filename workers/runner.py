@@ -23,7 +23,7 @@ from workers.scan import perform_scan
 from workers.workspace import Workspace
 
 log = structlog.get_logger(__name__)
-_PERFORM = {JobKind.SCAN: perform_scan, JobKind.SYNC: perform_sync, JobKind.REMATCH: perform_rematch}
+PERFORM = {JobKind.SCAN: perform_scan, JobKind.SYNC: perform_sync, JobKind.REMATCH: perform_rematch}
 
 
 class JobRunner:
@@ -85,7 +85,7 @@ class JobRunner:
         """Sees one job to its end, whatever that is."""
         with structlog.contextvars.bound_contextvars(job=lease.job_id, subject=lease.subject_id):
             try:
-                perform = _PERFORM[lease.kind]
+                perform = PERFORM[lease.kind]
                 with self._workspace.scratch() as scratch:
                     await work_under_lease(perform(lease, self._runtime, scratch), lease, self._runtime)
             except LeaseLostError:

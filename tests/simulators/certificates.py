@@ -20,12 +20,14 @@ class Authority:
     certificate: x509.Certificate
     bundle: Path
 
-    def issue(self, name: str, *, days: int = 1) -> Path:
-        """A PEM file of a certificate for a DNS name and its key, for a server to show; negative days: expired."""
+    def issue(self, name: str, *others: str, days: int = 1) -> Path:
+        """A PEM file of a certificate for DNS names and its key, for a server to show; negative days: expired."""
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = (
             _draft(name, key, issuer=self.certificate.subject, days=days)
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+            .add_extension(
+                x509.SubjectAlternativeName([x509.DNSName(each) for each in (name, *others)]), critical=False
+            )
             .sign(self.key, hashes.SHA256())
         )
         private = key.private_bytes(

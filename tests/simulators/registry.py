@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlencode
 
 import uvicorn
 from starlette.datastructures import Headers
@@ -31,7 +32,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tests.factories.images import Image, Index, digest_of
 
-Asked = Literal["ping", "token", "manifests", "blobs"]
+Asked = Literal["ping", "token", "catalog", "tags", "manifests", "blobs"]
 Fault = Callable[[Response], ASGIApp]
 """Turns the honest answer into what is sent instead."""
 
@@ -64,6 +65,8 @@ class RegistrySimulator:
     token_uses: int | None = None  # after so many requests a token is refused
     hides_missing: bool = False  # 401 instead of 404, as registries do that don't tell what exists
     announces_digest: bool = True
+    has_catalog: bool = True
+    page: int = 1000  # entries of a list at once, whatever is asked for
     requests: list[Recorded] = field(default_factory=list)
     _manifests: dict[tuple[str, str], tuple[str, bytes]] = field(default_factory=dict)
     _blobs: dict[tuple[str, str], bytes] = field(default_factory=dict)
@@ -89,6 +92,10 @@ class RegistrySimulator:
     def misbehave(self, asked: Asked, fault: Fault, *, times: int | None = None) -> None:
         """The next `times` answers, or all, go through the fault. Faults of one kind wear off in order."""
         self._faults.setdefault(asked, []).append((fault, times))
+
+    def heal(self) -> None:
+        """Honest again."""
+        self._faults.clear()
 
     def asked(self, part: str) -> list[Recorded]:
         """The requests whose path contains `part`."""
@@ -127,6 +134,11 @@ class RegistrySimulator:
         path = request.url.path
         if path == "/token":
             return "token", self._token(request)
+        if path.endswith("/_catalog"):
+            return "catalog", self._refusal(request, None) or self._catalog(request)
+        if path.startswith("/v2/") and path.endswith("/tags/list"):
+            repository = path.removeprefix("/v2/").removesuffix("/tags/list")
+            return "tags", self._refusal(request, repository) or self._tags(request, repository)
         found = _PATH.fullmatch(path)
         if found is None:
             return "ping", self._refusal(request, None) or JSONResponse({})
@@ -135,6 +147,30 @@ class RegistrySimulator:
         if found["kind"] == "manifests":
             return "manifests", refusal or self._manifest(repository, name)
         return "blobs", refusal or self._blob(repository, name)
+
+    def remove(self, repository: str, tag: str | None = None) -> None:
+        """A tag, or all of a repository."""
+        for key in [*self._manifests]:
+            if key[0] == repository and tag in {None, key[1]}:
+                del self._manifests[key]
+
+    def _catalog(self, request: Request) -> Response:
+        if not self.has_catalog:
+            return _error(404, "UNSUPPORTED")
+        return self._list(request, "repositories", sorted({repository for repository, _ in self._manifests}))
+
+    def _tags(self, request: Request, repository: str) -> Response:
+        names = sorted(name for of, name in self._manifests if of == repository and ":" not in name)
+        if not names:
+            return _error(404, "NAME_UNKNOWN")
+        return self._list(request, "tags", names)
+
+    def _list(self, request: Request, key: str, names: list[str]) -> Response:
+        rest = [name for name in names if name > request.query_params.get("last", "")]
+        page, more = rest[: self.page], len(rest) > self.page
+        following = f"{request.url.path}?{urlencode({'n': self.page, 'last': page[-1]})}" if more else ""
+        headers = {"link": f'<{following}>; rel="next"'} if more else {}
+        return JSONResponse({key: page}, headers=headers)
 
     def _refusal(self, request: Request, repository: str | None) -> Response | None:
         """The 401 of a request without the right to pull."""

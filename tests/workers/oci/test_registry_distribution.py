@@ -5,13 +5,7 @@ What it does is also played by the simulator in test_registry.py, so nothing goe
 
 from __future__ import annotations
 
-import json
-import shutil
-import socket
-import subprocess
-import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -22,72 +16,18 @@ import pytest
 from app.outgoing import OutgoingClient, OutgoingPolicy
 from schema.images.reference import ImageReference
 from schema.scans.failures import FailureCode, ScanFailure
+from tests.distribution import HTPASSWD, PROGRAM, ROBOT, push, running
 from tests.factories import images
-from tests.factories.images import Index, index, layer
+from tests.factories.images import index, layer
 from workers.oci.client import RegistryCredentials
 from workers.oci.layout import Image, read_image
 from workers.oci.limits import ImageLimits
 from workers.oci.registry import pull, resolve_digest
 
-PROGRAM = shutil.which("docker-registry")
-START_SECONDS = 30.0
-# bcrypt of "s3cret", the only kind of entry the registry reads.
-HTPASSWD = "robot:$2b$04$mGk5jeITkOFl/1rccXPbgudq50H0DsSWhgMH/hq4mnELChDrrbECW\n"
-ROBOT = RegistryCredentials(username="robot", password="s3cret")
 APP = images.image(layer({"etc/os-release": b"ID=debian\n"}), layer({"app": bytes(3 << 20)}), docker=True)
 MULTI = index(images.image(layer({"amd": b"64"})), images.image(layer({"arm": b"64"}), platform="linux/arm64"))
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="docker-registry is not installed")
-
-
-@contextmanager
-def running(directory: Path, *, auth: dict[str, Any] | None = None) -> Iterator[str]:
-    """A registry on loopback; yields its host and port."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        host = f"127.0.0.1:{free.getsockname()[1]}"
-    configuration = {
-        "version": "0.1",
-        "log": {"level": "error"},
-        "storage": {"filesystem": {"rootdirectory": str(directory / "storage")}},
-        "http": {"addr": host},
-        **({"auth": auth} if auth else {}),
-    }
-    file = directory / "config.yml"
-    file.write_text(json.dumps(configuration))  # JSON is YAML
-    log = directory / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen([str(PROGRAM), "serve", file], stdout=output, stderr=output)
-    try:
-        deadline = time.monotonic() + START_SECONDS
-        while not answers(host):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"docker-registry did not start:\n{log.read_text()}")
-            time.sleep(0.02)
-        yield host
-    finally:
-        process.terminate()
-        process.wait(timeout=START_SECONDS)
-
-
-def answers(host: str) -> bool:
-    try:
-        return httpx.get(f"http://{host}/v2/").status_code in {200, 401}
-    except httpx.ConnectError:
-        return False
-
-
-def push(http: httpx.Client, repository: str, content: images.Image | Index, name: str) -> None:
-    """Blobs, then the manifests of an index, then the manifest itself, as the distribution specification orders it."""
-    for member in content.members if isinstance(content, Index) else ():
-        push(http, repository, member, member.digest)
-    manifests = {content.digest, *(member.digest for member in getattr(content, "members", ()))}
-    for digest, data in content.blobs.items():
-        if digest not in manifests:
-            upload = http.post(f"/v2/{repository}/blobs/uploads/").raise_for_status()
-            location = httpx.URL(upload.headers["location"])
-            http.put(location.copy_merge_params({"digest": digest}), content=data).raise_for_status()
-    headers = {"content-type": content.media_type}
-    http.put(f"/v2/{repository}/manifests/{name}", content=content.manifest, headers=headers).raise_for_status()
 
 
 @pytest.fixture(scope="module")

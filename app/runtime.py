@@ -56,6 +56,7 @@ async def open_services(settings: Settings, connections: Redis) -> AsyncIterator
             limits=Limits(
                 max_upload_bytes=settings.max_upload_bytes,
                 max_report_bytes=settings.max_report_bytes,
+                public_url=settings.public_url,
                 session_idle_seconds=settings.session_idle_minutes * 60,
                 session_absolute_seconds=settings.session_absolute_hours * 3600,
             ),

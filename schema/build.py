@@ -18,6 +18,8 @@ from schema.kernel.operations import policy_of
 from schema.kernel.scalars import SCALARS
 from schema.organizations.mutations import OrganizationsMutation
 from schema.organizations.queries import OrganizationsQuery
+from schema.registries.events.mutations import RegistryEventsMutation
+from schema.registries.events.queries import RegistryEventsQuery
 from schema.scans.mutations import ScansMutation
 from schema.scans.queries import ScansQuery
 from schema.scans.subscriptions import ScansSubscription
@@ -29,6 +31,7 @@ class Query(
     ScansQuery,
     ComparisonsQuery,
     ImagesQuery,
+    RegistryEventsQuery,
     VulnerabilitiesQuery,
     DashboardQuery,
     OrganizationsQuery,
@@ -39,7 +42,7 @@ class Query(
 
 
 @strawberry.type(description="Everything that can be changed. Each field is one transaction.")
-class Mutation(ScansMutation, ImagesMutation, OrganizationsMutation, CredentialsMutation):
+class Mutation(ScansMutation, ImagesMutation, RegistryEventsMutation, OrganizationsMutation, CredentialsMutation):
     pass
 
 

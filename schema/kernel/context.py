@@ -29,6 +29,7 @@ class Limits:
     session_idle_seconds: int
     session_absolute_seconds: int
     max_report_bytes: int = 128 * 1024**2
+    public_url: str = ""  # where users reach the service, if it is known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

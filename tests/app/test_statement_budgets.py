@@ -51,6 +51,7 @@ READS = {
     "listVulnerabilities": 2,
     "getVulnerability": 3,
     "getAdvisoryStatus": 2,
+    "listRegistryEvents": 3,
     "listApiKeys": 2,
     "getApiKey": 1,
     "listPersonalAccessTokens": 2,
@@ -63,6 +64,8 @@ WRITES: dict[str, tuple[int, Any]] = {
     "triggerScan": (16, {"image": "alpha.example/app:2", "scanners": ["trivy", "syft"]}),
     "cancelScan": (1, None),
     "deleteScan": (6, None),
+    "createRegistryWebhook": (4, None),
+    "deleteRegistryWebhook": (4, None),
     "createApiKey": (4, {"name": "budget"}),
     "deleteApiKey": (3, None),
     "createPersonalAccessToken": (4, {"name": "budget"}),
@@ -71,11 +74,12 @@ WRITES: dict[str, tuple[int, Any]] = {
     "logout": (3, None),
 }
 # Not a matter of statements: streams, a body of gigabytes, and what happens once in the life of a server.
-ELSEWHERE = {"followScan", "uploadImage", "importReport", "completeSetup"}
+ELSEWHERE = {"receiveRegistryPush", "followScan", "uploadImage", "importReport", "completeSetup"}
 PATH_IDS = {
     "scanId": IdPrefix.SCAN,
     "imageId": IdPrefix.IMAGE,
     "vulnId": IdPrefix.VULNERABILITY,
+    "registryId": IdPrefix.REGISTRY,
     "keyId": IdPrefix.API_KEY,
     "tokenId": IdPrefix.PERSONAL_ACCESS_TOKEN,
 }

@@ -42,6 +42,10 @@ GET    /api/images/{imageId}/tags                    images:view
 GET    /api/images/{imageId}/sbom                    images:view
 GET    /api/images/{imageId}/sarif                   images:view
 GET    /api/images/{imageId}/export                  images:view
+POST   /api/webhooks/{provider}                      public
+POST   /api/registries/{registryId}/webhook          registries:admin
+DELETE /api/registries/{registryId}/webhook          registries:admin
+GET    /api/registries/{registryId}/events           registries:view
 GET    /api/vulnerabilities                          vulnerabilities:view
 GET    /api/vulnerabilities/{vulnId}                 vulnerabilities:view
 GET    /api/advisories                               vulnerabilities:view

@@ -41,6 +41,7 @@ INPUT_VALUES: dict[str, Any] = {
     "password": "correct horse battery",
     "organization": "Stranger",
     "token": "hg_setup_none",
+    "provider": "harbor",
 }
 
 
@@ -129,7 +130,7 @@ def required_values(field: GraphQLField) -> dict[str, Any]:
                 for inner_name, inner in named.fields.items()
                 if isinstance(inner.type, GraphQLNonNull)
             }
-        elif is_required_argument(argument) and named.name not in {"ID", "Archive", "Report"}:
+        elif is_required_argument(argument) and named.name not in {"ID", "Archive", "Report", "Delivery"}:
             values[name] = INPUT_VALUES[name]
     return values
 

@@ -32,6 +32,10 @@ log = structlog.get_logger(__name__)
 PROBES = frozenset({"/api/health", "/api/ready"})
 # Probes have a budget of their own: a flood from behind the same address must not get a healthy process restarted.
 PROBE_BUDGET = RateBudget(family="probes", requests=600, seconds=60)
+# What registries deliver. Whoever sends it proves himself with the registry's secret, often in Authorization, which is then
+# no credential of ours; and many registries may be behind one address.
+DELIVERIES = "/api/webhooks/"
+DELIVERIES_BUDGET = RateBudget(family="deliveries", requests=600, seconds=60)
 LARGE_BODY_BYTES = 65_536
 DROP_IDLE_SECONDS = 10.0
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -214,6 +218,9 @@ class Admission:
 
     async def _admit(self, scope: Scope, context: RequestContext) -> None:
         """Raises HarborGuardError: the 401 or 403 of a credential, or RATE_LIMITED."""
+        if scope["path"].startswith(DELIVERIES):
+            await context.charge(DELIVERIES_BUDGET)
+            return
         budget = PROBE_BUDGET if scope["path"] in PROBES else self._budget
         resolve = partial(authenticate, scope, self._services)
         try:

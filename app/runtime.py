@@ -61,6 +61,7 @@ async def open_services(settings: Settings, connections: Redis) -> AsyncIterator
                 limits=Limits(
                     max_upload_bytes=settings.max_upload_bytes,
                     max_report_bytes=settings.max_report_bytes,
+                    public_url=settings.public_url,
                     session_idle_seconds=settings.session_idle_minutes * 60,
                     session_absolute_seconds=settings.session_absolute_hours * 3600,
                     plans=PLAN_LIMITS | {plan.value: limits for plan, limits in settings.plan_limits.items()},

@@ -23,6 +23,14 @@ ARCHIVES = frozenset(
         "application/vnd.docker.image.rootfs.diff.tar",
     }
 )
+EVENTS = frozenset(
+    {
+        "application/json",
+        "application/cloudevents+json",
+        "application/vnd.docker.distribution.events.v1+json",
+        "application/vnd.docker.distribution.events.v2+json",
+    }
+)
 REPORTS = frozenset(
     {
         "application/json",

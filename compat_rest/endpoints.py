@@ -27,6 +27,8 @@ from starlette.types import ASGIApp
 
 from compat_rest.bodies import (
     ARCHIVES,
+    EVENTS,
+    MAX_JSON_BYTES,
     REPORTS,
     read_chunks,
     read_json_object,
@@ -46,7 +48,7 @@ from schema.kernel.idempotency import MAX_KEY_LENGTH, IdempotencyKey
 from schema.kernel.scalars import ByteStream
 
 # Types of a streamed body, and what it may be declared as.
-STREAMS = {"Archive": ARCHIVES, "Report": REPORTS}
+STREAMS = {"Archive": ARCHIVES, "Report": REPORTS, "Delivery": EVENTS}
 _SELECTED = {
     Envelope.PAGE: {"items", "meta"},
     Envelope.FILE: {"mediaType", "content"},
@@ -110,11 +112,18 @@ class Endpoint:
     async def _receive(
         self, request: Request, context: RequestContext, variables: dict[str, Any], key: IdempotencyKey | None
     ) -> Any:
-        """No time limit: an archive of gigabytes takes what it takes; its size is limited while it arrives."""
+        """No time limit: an archive of gigabytes takes what it takes; its size is limited while it arrives.
+
+        A delivery is small and has one; its headers go along, because they prove whose it is.
+        """
         assert self.stream_body is not None
         name, kind = self.stream_body
         limits = context.services.limits
         require_media_type(request, STREAMS[kind])
+        if kind == "Delivery":
+            refuse_declared_length(request, MAX_JSON_BYTES)
+            variables |= {name: ByteStream(read_chunks(request), headers=request.headers)}
+            return await self._run(variables, context, key)
         refuse_declared_length(request, limits.max_report_bytes if kind == "Report" else limits.max_upload_bytes)
         variables = variables | {name: ByteStream(read_chunks(request))}
         return await run_operation(self.operation, variables, context, idempotency_key=key)

@@ -58,7 +58,10 @@ _SECURITY: Json = {
 PROBE_TAG = "health"
 
 # A report that was made elsewhere, as small as one can be.
-_REPORT = {"bomFormat": "CycloneDX", "specVersion": "1.6", "components": []}
+_BODIES: Mapping[str, Json] = {
+    "Report": {"bomFormat": "CycloneDX", "specVersion": "1.6", "components": []},
+    "Delivery": {"events": []},  # a Distribution's; each provider has a format of its own
+}
 
 
 def openapi_document(schema: GraphQLSchema, *, version: str, general: RateBudget, probes: RateBudget) -> Json:
@@ -201,16 +204,17 @@ def _request_body(endpoint: Endpoint, shapes: Shapes, examples: Examples) -> Jso
         schema = shapes.taken(GraphQLNonNull(endpoint.json_body[1]))
         content = {each: {"schema": schema, "example": examples.of(schema)} for each in sorted(JSON)}
     elif endpoint.stream_body is not None:
-        content = {each: _streamed(each) for each in sorted(STREAMS[endpoint.stream_body[1]])}
+        kind = endpoint.stream_body[1]
+        content = {each: _streamed(each, kind) for each in sorted(STREAMS[kind])}
     else:
         return {}
     return {"requestBody": {"required": True, "content": content}}
 
 
-def _streamed(media_type: str) -> Json:
+def _streamed(media_type: str, kind: str) -> Json:
     """A body that is taken as it is; what is in it the operation's description says."""
     if media_type.endswith("json"):
-        return {"schema": {"type": "object"}, "example": _REPORT}
+        return {"schema": {"type": "object"}, "example": _BODIES[kind]}
     return {"schema": {"type": "string", "format": "binary"}}
 
 

@@ -2,8 +2,8 @@
 
 The document of a row (`operations/<operation>.graphql`) says everything else: its variables are the path segments, the
 query parameters and the body, its selection set is the answer. A variable that a `{segment}` of the path names is
-filled from there, one of an input type is the JSON body, one of type Archive or Report is the streamed body, any other is a
-query parameter.
+filled from there, one of an input type is the JSON body, one of type Archive, Report or Delivery is the
+body as it comes, any other is a query parameter.
 """
 
 from __future__ import annotations
@@ -253,6 +253,35 @@ ROUTES: tuple[Route, ...] = (
         operation="getRegistrySensorStatus",
         tag="registries",
         data=("sensorStatus",),
+    ),
+    # What registries tell us
+    Route(
+        method="POST",
+        path="/api/webhooks/{provider}",
+        operation="receiveRegistryPush",
+        tag="registries",
+        status=202,
+    ),
+    Route(
+        method="POST",
+        path="/api/registries/{registryId}/webhook",
+        operation="createRegistryWebhook",
+        tag="registries",
+        status=201,
+    ),
+    Route(
+        method="DELETE",
+        path="/api/registries/{registryId}/webhook",
+        operation="deleteRegistryWebhook",
+        tag="registries",
+        envelope=Envelope.EMPTY,
+    ),
+    Route(
+        method="GET",
+        path="/api/registries/{registryId}/events",
+        operation="listRegistryEvents",
+        tag="registries",
+        envelope=Envelope.PAGE,
     ),
     # Vulnerabilities
     Route(

@@ -20,6 +20,8 @@ from schema.organizations.mutations import OrganizationsMutation
 from schema.organizations.queries import OrganizationsQuery
 from schema.registries.mutations import RegistriesMutation
 from schema.registries.queries import RegistriesQuery
+from schema.registries.events.mutations import RegistryEventsMutation
+from schema.registries.events.queries import RegistryEventsQuery
 from schema.scans.mutations import ScansMutation
 from schema.scans.queries import ScansQuery
 from schema.scans.subscriptions import ScansSubscription
@@ -32,6 +34,7 @@ class Query(
     ComparisonsQuery,
     ImagesQuery,
     RegistriesQuery,
+    RegistryEventsQuery,
     VulnerabilitiesQuery,
     DashboardQuery,
     OrganizationsQuery,
@@ -42,7 +45,14 @@ class Query(
 
 
 @strawberry.type(description="Everything that can be changed. Each field is one transaction.")
-class Mutation(ScansMutation, ImagesMutation, RegistriesMutation, OrganizationsMutation, CredentialsMutation):
+class Mutation(
+    ScansMutation,
+    ImagesMutation,
+    RegistriesMutation,
+    RegistryEventsMutation,
+    OrganizationsMutation,
+    CredentialsMutation,
+):
     pass
 
 

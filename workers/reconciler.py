@@ -15,6 +15,7 @@ from schema.jobs.models import JobKind
 from schema.kernel.errors import HarborGuardError
 from schema.kernel.idempotency import forget_expired
 from schema.registries import lifecycle as syncs
+from schema.registries.events.repository import forget_old
 from schema.scans import lifecycle
 from schema.scans.failures import FailureCode, ScanFailure
 from schema.scans.rematching import queue_rematches
@@ -53,7 +54,7 @@ async def rematch_if_switched(runtime: WorkerRuntime, judged_with: str | None) -
 
 
 async def reconcile(runtime: WorkerRuntime, runner: JobRunner) -> None:
-    """One pass: orphaned jobs, expired idempotency keys, undelivered messages, jobs nobody was woken for."""
+    """One pass: orphaned jobs, expired idempotency keys and events, undelivered messages, jobs nobody was woken for."""
     services = runtime.services
     now = services.clock()
     async with services.database.write() as session:
@@ -72,6 +73,7 @@ async def reconcile(runtime: WorkerRuntime, runner: JobRunner) -> None:
                 now=now,
             )
         await forget_expired(session, now=now)
+        await forget_old(session, now=now)
     if requeued or lost:
         log.warning("reconciler.orphans", requeued=requeued, failed=len(lost))
     for orphan in lost:

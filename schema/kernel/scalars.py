@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NewType
 
@@ -46,11 +46,12 @@ class ByteStream:
     """A request body on its way in. Only an adapter can make one, so no JSON value passes for it."""
 
     chunks: AsyncIterator[bytes]
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # of a delivery: they may hold its secret
 
 
 def _parse_stream(value: object) -> ByteStream:
     if not isinstance(value, ByteStream):
-        msg = "is sent as the body of a request, to POST /api/images/upload or /api/scans/import"
+        msg = "is sent as the body of a request, to POST /api/images/upload, /api/scans/import or /api/webhooks"
         raise ValueError(msg)  # noqa: TRY004
     return value
 
@@ -62,6 +63,7 @@ def _no_output(_value: object) -> Any:
 
 Archive = NewType("Archive", object)
 Report = NewType("Report", object)
+Delivery = NewType("Delivery", object)
 Long = NewType("Long", int)
 
 SCALARS: dict[object, ScalarDefinition] = {
@@ -87,6 +89,12 @@ SCALARS: dict[object, ScalarDefinition] = {
     Report: strawberry.scalar(
         name="Report",
         description="What a tool found elsewhere, as JSON, streamed as the body of POST /api/scans/import.",
+        serialize=_no_output,
+        parse_value=_parse_stream,
+    ),
+    Delivery: strawberry.scalar(
+        name="Delivery",
+        description="What a registry tells us, with its headers, as the body of POST /api/webhooks/{provider}.",
         serialize=_no_output,
         parse_value=_parse_stream,
     ),

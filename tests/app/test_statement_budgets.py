@@ -54,6 +54,7 @@ READS = {
     "listRegistries": 2,
     "getRegistry": 1,
     "getRegistrySensorStatus": 2,
+    "listRegistryEvents": 3,
     "listApiKeys": 2,
     "getApiKey": 1,
     "listPersonalAccessTokens": 2,
@@ -71,6 +72,8 @@ WRITES: dict[str, tuple[int, Any]] = {
     "deleteRegistry": (9, None),
     "syncRegistry": (10, None),
     "testRegistryConnection": (2, {"url": "http://nobody.localhost:1025", "insecure": True}),
+    "createRegistryWebhook": (4, None),
+    "deleteRegistryWebhook": (4, None),
     "createApiKey": (4, {"name": "budget"}),
     "deleteApiKey": (3, None),
     "createPersonalAccessToken": (4, {"name": "budget"}),
@@ -79,7 +82,7 @@ WRITES: dict[str, tuple[int, Any]] = {
     "logout": (3, None),
 }
 # Not a matter of statements: streams, a body of gigabytes, and what happens once in the life of a server.
-ELSEWHERE = {"followScan", "uploadImage", "importReport", "completeSetup"}
+ELSEWHERE = {"receiveRegistryPush", "followScan", "uploadImage", "importReport", "completeSetup"}
 PATH_IDS = {
     "scanId": IdPrefix.SCAN,
     "imageId": IdPrefix.IMAGE,

@@ -50,6 +50,10 @@ PUT    /api/registries/{registryId}                  registries:edit
 DELETE /api/registries/{registryId}                  registries:delete
 POST   /api/registries/{registryId}/sync             registries:admin
 GET    /api/registries/{registryId}/sensor-status    registries:view
+POST   /api/webhooks/{provider}                      public
+POST   /api/registries/{registryId}/webhook          registries:admin
+DELETE /api/registries/{registryId}/webhook          registries:admin
+GET    /api/registries/{registryId}/events           registries:view
 GET    /api/vulnerabilities                          vulnerabilities:view
 GET    /api/vulnerabilities/{vulnId}                 vulnerabilities:view
 GET    /api/advisories                               vulnerabilities:view

@@ -42,6 +42,7 @@ INPUT_VALUES: dict[str, Any] = {
     "organization": "Stranger",
     "token": "hg_setup_none",
     "url": "https://stranger.example",
+    "provider": "harbor",
 }
 
 
@@ -130,7 +131,7 @@ def required_values(field: GraphQLField) -> dict[str, Any]:
                 for inner_name, inner in named.fields.items()
                 if isinstance(inner.type, GraphQLNonNull)
             }
-        elif is_required_argument(argument) and named.name not in {"ID", "Archive", "Report"}:
+        elif is_required_argument(argument) and named.name not in {"ID", "Archive", "Report", "Delivery"}:
             values[name] = INPUT_VALUES[name]
     return values
 

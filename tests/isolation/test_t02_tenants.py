@@ -40,7 +40,7 @@ PATH_IDS = {
     "tokenId": IdPrefix.PERSONAL_ACCESS_TOKEN,
 }
 PATH_VALUES = {"engine": "syft"}
-WITH_PATHS = [pytest.param(route, id=f"{route.method} {route.path}") for route in ROUTES if "{" in route.path]
+WITH_PATHS = [pytest.param(route, id=f"{route.method} {route.path}") for route in ROUTES if "Id}" in route.path]
 LISTS = [pytest.param(route, id=route.path) for route in ROUTES if route.method == "GET" and "{" not in route.path]
 
 

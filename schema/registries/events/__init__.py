@@ -1,0 +1,1 @@
+"""What registries tell us by themselves: webhooks that come in."""

@@ -21,6 +21,8 @@ from schema.organizations.queries import OrganizationsQuery
 from schema.scans.mutations import ScansMutation
 from schema.scans.queries import ScansQuery
 from schema.scans.subscriptions import ScansSubscription
+from schema.sensors.mutations import SensorsMutation
+from schema.sensors.queries import SensorsQuery
 from schema.vulnerabilities.queries import VulnerabilitiesQuery
 
 
@@ -34,12 +36,13 @@ class Query(
     OrganizationsQuery,
     CredentialsQuery,
     AdvisoriesQuery,
+    SensorsQuery,
 ):
     pass
 
 
 @strawberry.type(description="Everything that can be changed. Each field is one transaction.")
-class Mutation(ScansMutation, ImagesMutation, OrganizationsMutation, CredentialsMutation):
+class Mutation(ScansMutation, ImagesMutation, OrganizationsMutation, CredentialsMutation, SensorsMutation):
     pass
 
 

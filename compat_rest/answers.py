@@ -131,7 +131,8 @@ def problems_of(endpoint: Endpoint, description: str) -> Iterator[ErrorCode]:
         and isinstance(body[1], GraphQLInputObjectType)
         and any(get_named_type(each.type) is GraphQLID for each in body[1].fields.values())
     )
-    if policy.permission or writes:  # a cookie without the client header may not write
+    # Not every role is let in, a sensor hardly anywhere; and a cookie without the client header may not write.
+    if not policy.public or writes:
         yield ErrorCode.FORBIDDEN
     if endpoint.path_parameters or (ids_within and not policy.public):  # strangers do not learn what there is
         yield ErrorCode.NOT_FOUND

@@ -82,8 +82,8 @@ async def hear(session: AsyncSession, sensor: Sensor, *, now: datetime, heartbea
         session,
         sensor,
         now=now,
-        active_scans=heartbeat and heartbeat.active_scans,
-        uptime=heartbeat and heartbeat.uptime_seconds,
+        active_scans=None if heartbeat is None else heartbeat.active_scans,
+        uptime=None if heartbeat is None else heartbeat.uptime_seconds,
     )
     if sensor.lost_at is None:
         return

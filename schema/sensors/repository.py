@@ -356,3 +356,11 @@ async def expired_jobs(session: AsyncSession, *, now: datetime) -> Sequence[Sens
         .with_for_update(skip_locked=True)
     )
     return (await session.execute(statement)).scalars().all()
+
+
+async def said_of(session: AsyncSession, organization_id: str, scan_id: str) -> str | None:
+    """What the sensor of a scan reported of how it ended, if it did."""
+    statement = select(col(SensorJob.message)).where(
+        tenant(SensorJob, organization_id), col(SensorJob.scan_id) == scan_id
+    )
+    return (await session.execute(statement)).scalar_one_or_none()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from schema.dependencies.records import OperatingSystem
+from schema.dependencies.records import LayerRecord, OperatingSystem
 from schema.scans.formats import ReportFormat
 from schema.scans.models import Engine
 from workers.engines.documents import text
@@ -59,6 +59,31 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What a sensor's envelope tells of one engine."""
+
+    engine: Engine
+    provider: str
+    report: EngineReport
+
+    @property
+    def is_silent(self) -> bool:
+        report = self.report
+        return not (report.packages or report.findings or report.misconfigurations)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """What a sensor found with several engines. `is_partial`: not all of them succeeded, and it does not say which."""
+
+    told: tuple[Told, ...]
+    layers: tuple[LayerRecord, ...] = ()
+    size_bytes: int = 0
+    is_partial: bool = False
+    is_failed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImportedReport:
     """`report` is what the document lists. `unjudged` counts findings that could not be taken over: without them the rest
     would read like a whole.
@@ -69,6 +94,7 @@ class ImportedReport:
     subject: Subject
     report: EngineReport
     unjudged: int = 0
+    envelope: Envelope | None = None
 
     @property
     def engine(self) -> Engine | None:

@@ -32,8 +32,9 @@ log = structlog.get_logger(__name__)
 
 
 def registry_of(principal: Principal) -> str:
-    """The registry the caller is a sensor of."""
-    assert principal.registry_id is not None, "whoever may speak the protocol has a key that is bound to a registry"
+    """The registry the caller is a sensor of. Raises FORBIDDEN for a key that is bound to none."""
+    if principal.registry_id is None:
+        raise HarborGuardError(ErrorCode.FORBIDDEN, "The key is bound to no registry; make one with registryId")
     return principal.registry_id
 
 

@@ -10,6 +10,8 @@ import httpx
 import orjson
 import pytest
 
+from compat_rest.examples import MESSAGES
+from compat_rest.routes import ROUTES
 from schema.audit.models import AuditEvent
 from schema.images.models import Image, Tag, Upload
 from schema.jobs.models import Job
@@ -34,6 +36,7 @@ from tests.app.sensor_site import (
     stop_clock,
 )
 from tests.app.site import Site, on_sqlite
+from tests.app.test_statement_budgets import counted
 
 SCAN_UUID = "0b8f5ad0-8f0c-4a3e-9c0e-6a1f0e9e4b11"
 
@@ -191,6 +194,51 @@ async def test_replies_are_the_protocols_own(april: SensorClient) -> None:
     assert (await april.heartbeat()).json() == {"ok": True, "cancelJobs": []}
     assert await april.poll() == {"jobs": [], "cancelJobs": []}
     assert (await april.upload(envelope(SCAN_UUID))).json().keys() == {"ok", "scanId", "imageId"}
+
+
+@on_sqlite
+async def test_the_messages_that_are_shown_are_accepted(may: SensorClient) -> None:
+    paths = {route.operation: route.path for route in ROUTES}
+    for operation, message in MESSAGES.items():
+        body = {**message, **({"agentId": may.agent_id} if "agentId" in message else {})}
+        if operation != "reportSensorJob":
+            response = await may.call("POST", paths[operation], body)
+            assert response.status_code == 200, (operation, response.text)
+
+
+@on_sqlite
+async def test_looking_without_taking_is_no_method(edge: Edge, april: SensorClient, client: httpx.AsyncClient) -> None:
+    await edge.trigger(client)
+    response = await april.call("HEAD", f"/api/agent/jobs?agentId={april.agent_id}")
+    assert response.status_code == 405
+    assert await april.claim() is not None
+
+
+async def test_what_sensors_do_every_few_seconds_is_cheap(
+    site: Site, edge: Edge, april: SensorClient, client: httpx.AsyncClient
+) -> None:
+    """To the statement, so that a new one is a decision."""
+    counts = {}
+    stop_clock(site)
+    await april.poll()
+    for name, call in {
+        "idle": april.heartbeat,
+        "scanning": lambda: april.heartbeat("scanning"),
+        "poll": april.poll,
+    }.items():
+        await site.services.background.settle()
+        with counted(site) as statements:
+            await call()
+            await site.services.background.settle()
+        counts[name] = len(statements)
+    await edge.trigger(client)
+    await site.services.background.settle()
+    with counted(site) as statements:
+        await april.claim()
+        await site.services.background.settle()
+    counts["claim"] = len(statements)
+    # The sensor, and that it was heard of; its jobs; and one that looks whether the outbox holds anything.
+    assert counts == {"idle": 3, "scanning": 5, "poll": 3, "claim": 11}
 
 
 # --- Jobs

@@ -20,7 +20,7 @@ from app.graphql_view import GraphQLView
 from app.headers import REQUEST_ID, ResponseHeaders
 from app.health import Probe, Readiness, ask_database, health
 from app.metrics import Metrics
-from app.middleware import Admission, FaultBarrier, RequestLog, UnreadBody
+from app.middleware import Admission, FaultBarrier, RequestLog, SingleSlash, UnreadBody
 from app.openapi import Answer, description_pages
 from app.proxies import TrustedProxies
 from app.settings import Settings
@@ -78,6 +78,7 @@ def create_app(settings: Settings, services: Services, *, probes: Mapping[str, P
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         middleware=[
+            Middleware(SingleSlash),
             Middleware(UnreadBody, max_bytes=settings.max_upload_bytes),
             Middleware(RequestLog, metrics=metrics),
             Middleware(ResponseHeaders, proxies=proxies, secure=settings.public_url.startswith("https://")),

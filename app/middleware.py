@@ -94,6 +94,22 @@ def _announces_large_body(scope: Scope) -> bool:
     return "transfer-encoding" in headers or not length.isdecimal() or int(length) > LARGE_BODY_BYTES
 
 
+class SingleSlash:
+    """Takes more than one slash at the beginning of a path for one.
+
+    Sensors in the field put the path behind the address they were given, and an address may end with a slash.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith("//"):
+            scope["path"] = "/" + scope["path"].lstrip("/")
+            scope["raw_path"] = b"/" + scope.get("raw_path", scope["path"].encode()).lstrip(b"/")
+        await self._app(scope, receive, send)
+
+
 class RequestLog:
     """Names a request, and says at its end what became of it. The query string is left out: it may hold anything."""
 

@@ -30,7 +30,7 @@ class Resource:
         self.path = path
         self.endpoints = dict(endpoints)
         reading = self.endpoints.get("GET")
-        if reading is not None and reading.route.envelope is not Envelope.EVENTS:
+        if reading is not None and reading.route.envelope is not Envelope.EVENTS and not reading.route.takes:
             self.endpoints["HEAD"] = reading  # the server leaves the body out
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

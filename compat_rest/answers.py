@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 
-from graphql import GraphQLID, get_named_type
+from graphql import GraphQLID, GraphQLInputObjectType, get_named_type
 
 from compat_rest.endpoints import Endpoint
 from compat_rest.envelopes import STATUS_OF, UNAVAILABLE_RETRY_SECONDS, error_body
@@ -126,8 +126,13 @@ def problems_of(endpoint: Endpoint, description: str) -> Iterator[ErrorCode]:
     yield from (code for code in ErrorCode if code in named)
     writes = endpoint.route.method != "GET"
     policy, body = endpoint.operation.policy, endpoint.json_body
-    ids_within = body is not None and any(get_named_type(each.type) is GraphQLID for each in body[1].fields.values())
-    if policy.permission or writes:  # a cookie without the client header may not write
+    ids_within = (
+        body is not None
+        and isinstance(body[1], GraphQLInputObjectType)
+        and any(get_named_type(each.type) is GraphQLID for each in body[1].fields.values())
+    )
+    # Not every role is let in, a sensor hardly anywhere; and a cookie without the client header may not write.
+    if not policy.public or writes:
         yield ErrorCode.FORBIDDEN
     if endpoint.path_parameters or (ids_within and not policy.public):  # strangers do not learn what there is
         yield ErrorCode.NOT_FOUND

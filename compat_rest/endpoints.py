@@ -15,6 +15,7 @@ from graphql import (
     FragmentSpreadNode,
     GraphQLInputObjectType,
     GraphQLInputType,
+    GraphQLScalarType,
     GraphQLSchema,
     OperationType,
     SelectionSetNode,
@@ -29,6 +30,7 @@ from compat_rest.bodies import (
     ARCHIVES,
     EVENTS,
     MAX_JSON_BYTES,
+    MAX_MESSAGE_BYTES,
     REPORTS,
     read_chunks,
     read_json_object,
@@ -49,6 +51,7 @@ from schema.kernel.scalars import ByteStream
 
 # Types of a streamed body, and what it may be declared as.
 STREAMS = {"Archive": ARCHIVES, "Report": REPORTS, "Delivery": EVENTS}
+MESSAGE = "SensorMessage"  # a type of JSON body that nobody holds against its fields
 _SELECTED = {
     Envelope.PAGE: {"items", "meta"},
     Envelope.FILE: {"mediaType", "content"},
@@ -64,7 +67,7 @@ class Endpoint:
     operation: Operation
     path_parameters: tuple[Parameter, ...]
     query_parameters: tuple[Parameter, ...]
-    json_body: tuple[str, GraphQLInputObjectType] | None
+    json_body: tuple[str, GraphQLInputObjectType | GraphQLScalarType] | None
     stream_body: tuple[str, str] | None
 
     @classmethod
@@ -92,8 +95,11 @@ class Endpoint:
             return await self._follow(request, context, variables)
         if self.json_body is not None:
             name, kind = self.json_body
-            body = await read_json_object(request)
-            check_body(kind, body)
+            if isinstance(kind, GraphQLInputObjectType):
+                body = await read_json_object(request, max_bytes=MAX_JSON_BYTES)
+                check_body(kind, body)
+            else:
+                body = await read_json_object(request, max_bytes=MAX_MESSAGE_BYTES)
             variables[name] = body
         key = self._idempotency_key(request, context, variables)
         if self.stream_body is not None:
@@ -157,6 +163,8 @@ class Endpoint:
             return JsonResponse(list_body(data, path=request.scope["path"], query=query))
         if route.envelope is Envelope.FILE:
             return _download(data, route, request.path_params)
+        if route.envelope is Envelope.BARE:
+            return JsonResponse(data, status_code=route.status)
         headers = {"Location": route.location.format_map(data)} if route.location else None
         if route.additions:
             data |= {name: template.format_map(data) for name, template in route.additions}
@@ -196,7 +204,7 @@ def _check(route: Route, operation: Operation) -> None:
         OperationType.SUBSCRIPTION
         if route.envelope is Envelope.EVENTS
         else OperationType.QUERY
-        if route.method == "GET"
+        if route.method == "GET" and not route.takes
         else OperationType.MUTATION
     )
     if operation.type is not wanted:
@@ -255,7 +263,7 @@ def _bindings(route: Route, schema: GraphQLSchema, operation: Operation) -> dict
     if unknown:
         msg = f"no variable for {', '.join(sorted(unknown))}"
         raise ValueError(msg)
-    bodies = {name: kind for name, kind in kinds.items() if isinstance(get_named_type(kind), GraphQLInputObjectType)}
+    bodies = {name: kind for name, kind in kinds.items() if _is_body(get_named_type(kind))}
     streams = {name: named for name, kind in kinds.items() if (named := get_named_type(kind).name) in STREAMS}
     if len(bodies) + len(streams) > 1:
         msg = "a request has one body"
@@ -267,6 +275,10 @@ def _bindings(route: Route, schema: GraphQLSchema, operation: Operation) -> dict
         "json_body": next(((name, get_named_type(kind)) for name, kind in bodies.items()), None),
         "stream_body": next(iter(streams.items()), None),
     }
+
+
+def _is_body(kind: object) -> bool:
+    return isinstance(kind, GraphQLInputObjectType) or (isinstance(kind, GraphQLScalarType) and kind.name == MESSAGE)
 
 
 def _variable_types(schema: GraphQLSchema, operation: Operation) -> dict[str, GraphQLInputType]:

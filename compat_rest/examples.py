@@ -165,6 +165,15 @@ _SAID: Mapping[str, Any] = {
     "CompleteSetupInput.name": "Ada Lovelace",
     "CompleteSetupInput.token": _token("hg_setup_"),
     "Me.role": "developer",
+    # Who scans elsewhere
+    "Sensor.name": "edge-1",
+    "Sensor.version": "0.1.0",
+    "capabilities": ["scan"],
+    "ScannerVersion.name": "trivy",
+    "ScannerVersion.version": "Version: 0.69.3",
+    "ok": True,
+    "SensorScan.platform": None,
+    "cancelJobs": [],
     "permissions": ["scans:create", "scans:view"],
     "prefix": _token("hg_ak_")[:TOKEN_PREFIX_LENGTH],
     "PersonalAccessToken.prefix": _token("hg_pat_")[:TOKEN_PREFIX_LENGTH],
@@ -193,6 +202,48 @@ _MEMBERS = {
     "RegistryProvider": "GHCR",
     "RegistryAuthentication": "token",
     "Role": "ci",
+}
+# What sensors say, by operation: no schema tells it.
+MESSAGES: Mapping[str, Json] = {
+    "registerSensor": {
+        "name": "edge-1",
+        "version": "0.1.0",
+        "hostname": "edge-1.acme.example",
+        "os": "linux",
+        "arch": "amd64",
+        "scannerVersions": {"trivy": "Version: 0.69.3"},
+        "capabilities": ["scan"],
+        "s3Configured": False,
+    },
+    "sendSensorHeartbeat": {
+        "agentId": example_id(IdPrefix.SENSOR),
+        "status": "idle",
+        "activeScans": 0,
+        "uptimeSeconds": 3600,
+    },
+    "reportSensorJob": {"status": "completed"},
+    "reportCatalog": {
+        "agentId": example_id(IdPrefix.SENSOR),
+        "registryUrl": "https://registry.acme.example",
+        "provider": "generic",
+        "repositories": [{"name": "team/api", "tags": ["1.4.7"]}],
+        "discoveredAt": _MOMENT,
+    },
+    "uploadScan": {
+        "version": "1.0",
+        "sensor": {"version": "0.1.0", "scannerVersions": {"trivy": "Version: 0.69.3"}},
+        "image": {"ref": "ghcr.io/acme/api:1.4.7", "name": "api", "tag": "1.4.7"},
+        "scan": {
+            "id": "0b8f5ad0-8f0c-4a3e-9c0e-6a1f0e9e4b11",
+            "startedAt": "2026-04-26T14:22:11Z",
+            "finishedAt": "2026-04-26T14:22:31Z",
+            "status": "SUCCESS",
+        },
+        "findings": {"vulnerabilities": [], "packages": [], "compliance": [], "efficiency": []},
+        "aggregates": {"vulnerabilityCounts": {}, "riskScore": 0, "totalPackages": 0},
+    },
+    "uploadPatch": {"version": "1.0", "source": {"ref": "ghcr.io/acme/api:1.4.7"}, "patch": {"id": "patch-1"}},
+    "uploadExport": {"version": "1.0", "source": {"ref": "ghcr.io/acme/api:1.4.7"}, "export": {"id": "export-1"}},
 }
 _JSON_TYPES: Mapping[type, tuple[str, ...]] = {
     type(None): ("null",),

@@ -7,7 +7,7 @@ says stands here and in `answers.py`: the envelopes, the errors, the headers and
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -29,7 +29,7 @@ from compat_rest.bodies import JSON
 from compat_rest.endpoints import STREAMS, Endpoint, read_documents
 from compat_rest.envelopes import INEXACT, META_FIELDS, list_body, page_body
 from compat_rest.events import END
-from compat_rest.examples import Examples
+from compat_rest.examples import MESSAGES, Examples
 from compat_rest.parameters import MAX_PATH_SEGMENT, Parameter
 from compat_rest.routes import ROUTES, Envelope, Route
 from compat_rest.shapes import Json, Selected, Shapes, described, object_of
@@ -38,7 +38,7 @@ from schema.kernel.idempotency import MAX_KEY_LENGTH
 from schema.kernel.operations import Policy
 from schema.kernel.pagination import DEFAULT_LIMIT, MAX_LIMIT, MAX_PAGE
 from schema.kernel.ports import RateBudget
-from schema.kernel.principal import ROLE_LEVEL, lowest_role
+from schema.kernel.principal import ROLE_LEVEL, Role
 
 # Parameters of every paged list, by their name.
 _PAGING: Json = {
@@ -135,8 +135,8 @@ def _demands(policy: Policy) -> Json:
     """Whom the operation lets in: the lowest role, and the permission that decides; null where none is asked for."""
     if policy.public:
         return {"security": [], "x-required-role": None, "x-required-permission": None}
-    anybody = min(ROLE_LEVEL, key=ROLE_LEVEL.__getitem__)
-    role = anybody if policy.permission is None else lowest_role(policy.permission)
+    open_to = [role for role in Role if policy.is_open_to(role)]
+    role = min(open_to, key=ROLE_LEVEL.__getitem__, default=None)
     return {"x-required-role": role and role.value, "x-required-permission": policy.permission}
 
 
@@ -202,19 +202,21 @@ def _argument_descriptions(endpoint: Endpoint) -> dict[str, str | None]:
 def _request_body(endpoint: Endpoint, shapes: Shapes, examples: Examples) -> Json:
     if endpoint.json_body is not None:
         schema = shapes.taken(GraphQLNonNull(endpoint.json_body[1]))
-        content = {each: {"schema": schema, "example": examples.of(schema)} for each in sorted(JSON)}
+        example = MESSAGES.get(endpoint.operation.name) or examples.of(schema)
+        content = {each: {"schema": schema, "example": example} for each in sorted(JSON)}
     elif endpoint.stream_body is not None:
         kind = endpoint.stream_body[1]
-        content = {each: _streamed(each, kind) for each in sorted(STREAMS[kind])}
+        example = MESSAGES.get(endpoint.operation.name) or _BODIES.get(kind)
+        content = {each: _streamed(each, example) for each in sorted(STREAMS[kind])}
     else:
         return {}
     return {"requestBody": {"required": True, "content": content}}
 
 
-def _streamed(media_type: str, kind: str) -> Json:
+def _streamed(media_type: str, example: Json | None) -> Json:
     """A body that is taken as it is; what is in it the operation's description says."""
     if media_type.endswith("json"):
-        return {"schema": {"type": "object"}, "example": _BODIES[kind]}
+        return {"schema": {"type": "object"}, "example": example}
     return {"schema": {"type": "string", "format": "binary"}}
 
 
@@ -240,6 +242,9 @@ def _success(endpoint: Endpoint, answer: Selected, shapes: Shapes, address: str)
             "200": response(meaning, content={"text/event-stream": {"schema": object_of(event), "example": example}}),
             "204": response("There are no more events."),
         }
+    if route.envelope is Envelope.BARE:
+        data = shapes.answer(operation, answer)
+        return {str(route.status): json_response(meaning, schema=data, example=examples.of(data))}
     if route.envelope is Envelope.SINGLE:
         data = shapes.answer(operation, answer)
         shown = examples.of(data)

@@ -2,8 +2,8 @@
 
 The document of a row (`operations/<operation>.graphql`) says everything else: its variables are the path segments, the
 query parameters and the body, its selection set is the answer. A variable that a `{segment}` of the path names is
-filled from there, one of an input type is the JSON body, one of type Archive, Report or Delivery is the
-body as it comes, any other is a query parameter.
+filled from there, one of an input type or of type SensorMessage is the JSON body, one of type Archive, Report or Delivery
+is the body as it comes, any other is a query parameter.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ class Envelope(StrEnum):
     LIST = "LIST"  # the same, from a list that is never paged
     EMPTY = "EMPTY"  # 204
     FILE = "FILE"  # a download, from an object with `mediaType`, `content` and, unless the row has one, `filename`
+    BARE = "BARE"  # {…}, for a protocol that is not ours
     EVENTS = "EVENTS"  # text/event-stream, from a subscription
 
 
@@ -38,6 +39,7 @@ class Route:
     additions: tuple[tuple[str, str], ...] = ()  # fields that only REST has
     filename: str | None = None
     creates: bool = False  # honours Idempotency-Key
+    takes: bool = False  # a GET that changes something, because a protocol that is not ours has it so
 
 
 ROUTES: tuple[Route, ...] = (
@@ -71,6 +73,13 @@ ROUTES: tuple[Route, ...] = (
             ("url", "/dashboard/scans/{id}"),
         ),
         creates=True,
+    ),
+    Route(
+        method="POST",
+        path="/api/scans/upload",
+        operation="uploadScan",
+        tag="sensor protocol",
+        envelope=Envelope.BARE,
     ),
     Route(method="GET", path="/api/scans/{scanId}", operation="getScan", tag="scans"),
     Route(method="DELETE", path="/api/scans/{scanId}", operation="deleteScan", tag="scans", envelope=Envelope.EMPTY),
@@ -336,6 +345,67 @@ ROUTES: tuple[Route, ...] = (
         operation="deletePersonalAccessToken",
         tag="personal-access-tokens",
         envelope=Envelope.EMPTY,
+    ),
+    # Sensors
+    Route(method="GET", path="/api/sensors", operation="listSensors", tag="sensors", envelope=Envelope.PAGE),
+    Route(method="GET", path="/api/sensors/{sensorId}", operation="getSensor", tag="sensors"),
+    Route(
+        method="DELETE",
+        path="/api/sensors/{sensorId}",
+        operation="deleteSensor",
+        tag="sensors",
+        envelope=Envelope.EMPTY,
+    ),
+    # The sensor protocol
+    Route(
+        method="POST",
+        path="/api/agent/register",
+        operation="registerSensor",
+        tag="sensor protocol",
+        envelope=Envelope.BARE,
+    ),
+    Route(
+        method="POST",
+        path="/api/agent/heartbeat",
+        operation="sendSensorHeartbeat",
+        tag="sensor protocol",
+        envelope=Envelope.BARE,
+    ),
+    Route(
+        method="GET",
+        path="/api/agent/jobs",
+        operation="claimSensorJobs",
+        tag="sensor protocol",
+        envelope=Envelope.BARE,
+        takes=True,
+    ),
+    Route(
+        method="POST",
+        path="/api/agent/jobs/{jobId}/status",
+        operation="reportSensorJob",
+        tag="sensor protocol",
+        envelope=Envelope.BARE,
+    ),
+    Route(
+        method="POST",
+        path="/api/agent/catalog",
+        operation="reportCatalog",
+        tag="sensor protocol",
+        envelope=Envelope.BARE,
+    ),
+    Route(
+        method="POST",
+        path="/api/patches/upload",
+        operation="uploadPatch",
+        tag="sensor protocol",
+        envelope=Envelope.BARE,
+    ),
+    Route(
+        method="POST",
+        path="/api/exports/upload",
+        operation="uploadExport",
+        tag="sensor protocol",
+        envelope=Envelope.BARE,
     ),
     # People
     Route(method="GET", path="/api/me", operation="getMe", tag="account"),

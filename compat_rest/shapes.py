@@ -38,6 +38,7 @@ _SCALARS: Mapping[str, Json] = {
     "Float": {"type": "number"},
     "Boolean": {"type": "boolean"},
     "DateTime": {"type": "string", "format": "date-time"},
+    "SensorMessage": {"type": "object"},
 }
 
 

@@ -137,7 +137,8 @@ def roles() -> str:
     intro = (
         "A role carries permissions, `<domain>:<action>`; permissions decide, not the level. `admin` of a domain holds every\n"
         "action of it. A role can only be granted by a role of at least the same level. A personal access token may hold\n"
-        "fewer permissions than its owner's role; a key that is bound to a registry holds none of these.\n\n"
+        "fewer permissions than its owner's role; a key that is bound to a registry is a `sensor`'s, whatever role it\n"
+        "was made with.\n\n"
         "Some domains have no operation yet; their permissions are already fixed.\n\n"
     )
     ordered = sorted(Role, key=ROLE_LEVEL.__getitem__, reverse=True)

@@ -18,13 +18,15 @@ from schema.kernel.operations import policy_of
 from schema.kernel.scalars import SCALARS
 from schema.organizations.mutations import OrganizationsMutation
 from schema.organizations.queries import OrganizationsQuery
-from schema.registries.mutations import RegistriesMutation
-from schema.registries.queries import RegistriesQuery
 from schema.registries.events.mutations import RegistryEventsMutation
 from schema.registries.events.queries import RegistryEventsQuery
+from schema.registries.mutations import RegistriesMutation
+from schema.registries.queries import RegistriesQuery
 from schema.scans.mutations import ScansMutation
 from schema.scans.queries import ScansQuery
 from schema.scans.subscriptions import ScansSubscription
+from schema.sensors.mutations import SensorsMutation
+from schema.sensors.queries import SensorsQuery
 from schema.vulnerabilities.queries import VulnerabilitiesQuery
 
 
@@ -40,6 +42,7 @@ class Query(
     OrganizationsQuery,
     CredentialsQuery,
     AdvisoriesQuery,
+    SensorsQuery,
 ):
     pass
 
@@ -52,6 +55,7 @@ class Mutation(
     RegistryEventsMutation,
     OrganizationsMutation,
     CredentialsMutation,
+    SensorsMutation,
 ):
     pass
 

@@ -19,6 +19,7 @@ from schema.registries.events.repository import forget_old
 from schema.scans import lifecycle
 from schema.scans.failures import FailureCode, ScanFailure
 from schema.scans.rematching import queue_rematches
+from schema.sensors.watching import watch_sensors
 from workers.recall import advisory_key
 from workers.runner import JobRunner
 from workers.runtime import WorkerRuntime
@@ -54,7 +55,9 @@ async def rematch_if_switched(runtime: WorkerRuntime, judged_with: str | None) -
 
 
 async def reconcile(runtime: WorkerRuntime, runner: JobRunner) -> None:
-    """One pass: orphaned jobs, expired idempotency keys and events, undelivered messages, jobs nobody was woken for."""
+    """One pass: orphaned jobs, silent sensors, expired idempotency keys and events, undelivered messages, jobs nobody was
+    woken for.
+    """
     services = runtime.services
     now = services.clock()
     async with services.database.write() as session:
@@ -72,12 +75,13 @@ async def reconcile(runtime: WorkerRuntime, runner: JobRunner) -> None:
                 ScanFailure(FailureCode.INTERRUPTED, reason),
                 now=now,
             )
+        changed = [*(orphan.subject_id for orphan in lost), *await watch_sensors(session, now=now)]
         await forget_expired(session, now=now)
         await forget_old(session, now=now)
     if requeued or lost:
         log.warning("reconciler.orphans", requeued=requeued, failed=len(lost))
-    for orphan in lost:
-        await services.signals.send(orphan.subject_id)
+    for subject_id in changed:
+        await services.signals.send(subject_id)
     await services.relay.drain_quietly()
     # Also looks for jobs whose wake-up was lost; with nothing due that is one short statement.
     runner.wake()

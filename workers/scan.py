@@ -12,6 +12,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -38,8 +39,11 @@ from workers.engines.results import Conclusion, conclude, stand_ins
 from workers.engines.running import EngineAnswer, EngineEvent, EngineRuns
 from workers.engines.tools import Tool
 from workers.fetching import fetch_image
-from workers.imports.fetching import import_report, told_image
-from workers.imports.results import conclude_import
+from workers.imports.fetching import import_report, reason_of, told_image
+from workers.imports.rating import rated
+from workers.imports.report import Envelope, ImportedReport
+from workers.imports.results import Reading as ReportReading
+from workers.imports.results import conclude_envelope, conclude_import
 from workers.leases import CancelRequestedError, LeaseLostError
 from workers.matching import match
 from workers.oci.layout import Image
@@ -133,6 +137,9 @@ class _Performance:
         imported, reading = await import_report(scan, self._runtime, self._scratch)
         report, fallback = imported.report, self._runtime.native_fallback
         await self._advance(ScanPhase.INVENTORY, f"Read the report of {imported.provider}", progress=40)
+        if imported.envelope is not None:
+            await self._take_over(scan, imported, imported.envelope, reading)
+            return
         native = None
         if report.findings is None and fallback:
             inventory = Inventory(operating_system=imported.subject.system, packages=report.packages or (), layers=())
@@ -142,6 +149,21 @@ class _Performance:
         image = told_image(scan, imported.subject)
         results = await asyncio.to_thread(_results, image, conclusion, native, report.efficiency, None)
         await self._store(scan, results, report.warnings)
+
+    async def _take_over(
+        self, scan: Scan, imported: ImportedReport, envelope: Envelope, reading: ReportReading
+    ) -> None:
+        """A sensor has read and judged the image. What our advisories know better, they say."""
+        if envelope.is_failed:
+            raise ScanFailure(FailureCode.SENSOR_FAILED, await reason_of(scan, self._runtime))
+        envelope = await rated(envelope, self._services.database)
+        await self._advance(ScanPhase.INGESTING, "Storing results", progress=90)
+        conclusion = conclude_envelope(imported, envelope, [Engine(name) for name in scan.scanners], reading)
+        image = told_image(scan, imported.subject, size_bytes=envelope.size_bytes)
+        results = await asyncio.to_thread(_results, image, conclusion, None, None, None)
+        system = imported.subject.system
+        inventory = Inventory(operating_system=system, packages=(), layers=envelope.layers)
+        await self._store(scan, replace(results, inventory=inventory), imported.report.warnings)
 
     async def _store(self, scan: Scan, results: ScanResults, warnings: Sequence[str]) -> None:
         async with self._storing() as session:

@@ -202,6 +202,7 @@ def _sensors() -> None:
         _text("sensor_id", nullable=True),
         _time("lease_expires_at", nullable=True),
         sa.Column("cancel_requested", sa.Boolean(), nullable=False),
+        _text("message", 2000, nullable=True),
         _time("created_at"),
         _time("ended_at", nullable=True),
         _refers("sensor_jobs", "scan_id", "scans.id", "CASCADE"),

@@ -21,6 +21,7 @@ from schema.advisories.records import AdvisoryRecord, AffectedPackage, VersionRa
 from schema.kernel.ids import IdPrefix, new_id
 from schema.kernel.upsert import insert_missing
 from schema.vulnerabilities.records import Severity
+from schema.vulnerabilities.severity import worst_severity
 
 NAMES_PER_QUERY = 2_000  # below the 32,766 parameters SQLite and PostgreSQL take in a statement
 RECORDS_PER_BATCH = 500
@@ -464,6 +465,40 @@ async def _vectors_by_cve(connection: AsyncConnection, cves: Collection[str]) ->
         for cve, vectors in (await connection.execute(statement)).all():
             found[cve or ""].update(vectors)
     return {cve: tuple(sorted(vectors)) for cve, vectors in found.items() if vectors}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rating:
+    """What the store says of a flaw as such. `cve` is its name where the record names exactly one."""
+
+    cve: str | None
+    severity: Severity
+    cvss_vectors: tuple[str, ...]
+
+
+async def ratings(session: AsyncSession, names: Collection[str]) -> dict[str, Rating]:
+    """By name, of those flaws that some record of that id, or about that CVE alone, rates."""
+    found: dict[str, list[Any]] = defaultdict(list)
+    connection = await session.connection()
+    ordered = sorted(names)
+    for start in range(0, len(ordered), NAMES_PER_QUERY):
+        asked = ordered[start : start + NAMES_PER_QUERY]
+        for column in (col(Advisory.id), col(Advisory.cve)):
+            statement: Any = (
+                select(column.label("name"), col(Advisory.cve), col(Advisory.severity), col(Advisory.cvss_vectors))
+                .join(AdvisoryFeed, is_visible())
+                .where(column.in_(asked), col(Advisory.withdrawn_at).is_(None))
+            )
+            for row in (await connection.execute(statement)).all():
+                found[row.name].append(row)
+    return {
+        name: Rating(
+            cve=next((row.cve for row in rows if row.cve), None),
+            severity=worst_severity(Severity(row.severity) for row in rows),
+            cvss_vectors=tuple(sorted({vector for row in rows for vector in row.cvss_vectors})),
+        )
+        for name, rows in found.items()
+    }
 
 
 def is_visible() -> ColumnElement[bool]:

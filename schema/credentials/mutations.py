@@ -16,7 +16,7 @@ from schema.kernel.clock import iso_utc
 from schema.kernel.ids import IdPrefix, new_id
 from schema.kernel.operations import Info, mutation_field, received_field
 from schema.kernel.ports import RateBudget
-from schema.kernel.principal import ActorKind
+from schema.kernel.principal import ActorKind, Role
 from schema.kernel.secrets import TOKEN_PREFIX_LENGTH, TokenKind, new_token
 from schema.kernel.validation import check_future
 from schema.organizations.types import Me
@@ -67,6 +67,8 @@ class CredentialsMutation:
         context = info.context
         organization_id, now = context.organization_id, context.now()
         role = key_role(input.role, context.principal)
+        if input.registry_id is not None:
+            role = Role.SENSOR
         check_future(input.expires_at, now, path="expiresAt")
         key_id, secret = new_id(IdPrefix.API_KEY), new_token(TokenKind.API_KEY)
         async with context.write() as session:

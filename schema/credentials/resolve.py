@@ -14,9 +14,9 @@ import structlog
 
 from schema.credentials import repository
 from schema.credentials.models import ApiKey, PersonalAccessToken, Session
-from schema.credentials.rules import SENSOR_PERMISSIONS, USED_EVERY, Refusal, refusal, seen_every
+from schema.credentials.rules import USED_EVERY, Refusal, refusal, seen_every
 from schema.kernel.context import Services
-from schema.kernel.principal import ActorKind, Principal
+from schema.kernel.principal import ActorKind, Principal, Role
 from schema.kernel.secrets import TokenKind, token_kind
 from schema.organizations.models import Membership
 
@@ -55,12 +55,13 @@ async def _principal_for_api_key(services: Services, token_hash: str) -> Princip
     _note_use(services, ApiKey, row.id, last=row.last_used_at, now=now)
     return Principal(
         organization_id=row.organization_id,
-        role=row.role,
+        # A key bound to a registry is a sensor's, whatever role it was made with.
+        role=row.role if row.registry_id is None else Role.SENSOR,
         actor_kind=ActorKind.API_KEY,
         actor_id=row.id,
         user_id=None,
         credential_id=row.id,
-        permissions=None if row.registry_id is None else SENSOR_PERMISSIONS,
+        registry_id=row.registry_id,
     )
 
 

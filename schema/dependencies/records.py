@@ -20,6 +20,7 @@ class PackageType(StrEnum):
     MAVEN = "maven"
     COMPOSER = "composer"
     NUGET = "nuget"
+    GENERIC = "generic"  # of a kind that whoever reported it did not tell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

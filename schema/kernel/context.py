@@ -44,6 +44,7 @@ class Limits:
     def of_plan(self, plan: str) -> PlanLimits:
         """What a plan of that name holds; a plan that is not in the table has no limits."""
         return self.plans.get(plan, UNLIMITED)
+
     public_url: str = ""  # where users reach the service, if it is known
 
 

@@ -16,7 +16,9 @@ from strawberry.extensions.field_extension import AsyncExtensionResolver, FieldE
 from strawberry.types.field import StrawberryField
 
 from schema.kernel.context import Info, RequestContext
+from schema.kernel.errors import ErrorCode, HarborGuardError
 from schema.kernel.ports import RateBudget
+from schema.kernel.principal import Role, holds
 from schema.kernel.validation import check_arguments
 
 
@@ -29,14 +31,24 @@ class Policy:
     public: bool = False
     own_transaction: bool = False  # the resolver opens it, when it is ready to write
 
+    def is_open_to(self, role: Role) -> bool:
+        """A sensor is let in where its own permission is asked for, and where anybody is."""
+        if self.permission is None:
+            return self.public or role is not Role.SENSOR
+        return holds(role, self.permission)
+
     async def admit(self, context: RequestContext) -> None:
         """Raises UNAUTHORIZED, RATE_LIMITED or FORBIDDEN, in that order."""
         principal = None if self.public else context.principal
         if self.budget is not None:
             # A public operation is where credentials are guessed: a second one at hand must not buy more guesses.
             await context.charge(self.budget, bucket=context.address_bucket if self.public else None)
-        if principal is not None and self.permission is not None:
+        if principal is None:
+            return
+        if self.permission is not None:
             principal.require(self.permission)
+        elif not self.is_open_to(principal.role):
+            raise HarborGuardError(ErrorCode.FORBIDDEN, "A sensor's key speaks the sensor protocol and nothing else")
 
 
 class Guard(FieldExtension):

@@ -22,6 +22,7 @@ class Role(StrEnum):
     CI = "ci"
     AUDITOR = "auditor"
     VIEWER = "viewer"
+    SENSOR = "sensor"
 
 
 # Documented levels: a role can only be granted by a role of at least the same level.
@@ -32,6 +33,7 @@ ROLE_LEVEL = {
     Role.CI: 50,
     Role.AUDITOR: 40,
     Role.VIEWER: 20,
+    Role.SENSOR: 0,
 }
 
 # domain -> role -> actions. A role that is missing in a domain holds nothing there.
@@ -128,6 +130,10 @@ ROLE_MATRIX: dict[str, dict[Role, tuple[str, ...]]] = {
     "organization": {
         Role.OWNER: ("admin",),
     },
+    # Speaking the sensor protocol. Nobody else may, and a sensor may nothing else.
+    "sensors": {
+        Role.SENSOR: ("connect",),
+    },
 }
 
 
@@ -182,6 +188,7 @@ class Principal:
     user_id: str | None  # None for an API key
     credential_id: str  # session, API key or token id: the rate limit's bucket
     permissions: frozenset[str] | None = field(default=None)  # a token's own subset; None means all of the role
+    registry_id: str | None = None  # the one a sensor's key is bound to
 
     def can(self, permission: str) -> bool:
         domain = permission.partition(":")[0]

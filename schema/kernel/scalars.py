@@ -51,7 +51,14 @@ class ByteStream:
 
 def _parse_stream(value: object) -> ByteStream:
     if not isinstance(value, ByteStream):
-        msg = "is sent as the body of a request, to POST /api/images/upload, /api/scans/import or /api/webhooks"
+        msg = "is sent as the body of a request, to POST /api/images/upload, /api/scans/import or /api/webhooks for example"
+        raise ValueError(msg)  # noqa: TRY004
+    return value
+
+
+def _parse_message(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        msg = "must be an object"
         raise ValueError(msg)  # noqa: TRY004
     return value
 
@@ -64,6 +71,7 @@ def _no_output(_value: object) -> Any:
 Archive = NewType("Archive", object)
 Report = NewType("Report", object)
 Delivery = NewType("Delivery", object)
+SensorMessage = NewType("SensorMessage", object)
 Long = NewType("Long", int)
 
 SCALARS: dict[object, ScalarDefinition] = {
@@ -86,9 +94,18 @@ SCALARS: dict[object, ScalarDefinition] = {
         serialize=_no_output,
         parse_value=_parse_stream,
     ),
+    SensorMessage: strawberry.scalar(
+        name="SensorMessage",
+        description="What a sensor says, as a JSON object. Members nobody knows, and missing ones, are no error.",
+        serialize=_no_output,
+        parse_value=_parse_message,
+    ),
     Report: strawberry.scalar(
         name="Report",
-        description="What a tool found elsewhere, as JSON, streamed as the body of POST /api/scans/import.",
+        description=(
+            "What a tool or a sensor found elsewhere, as JSON, streamed as the body of POST /api/scans/import or "
+            "/api/scans/upload."
+        ),
         serialize=_no_output,
         parse_value=_parse_stream,
     ),

@@ -25,6 +25,7 @@ class ReportFormat(StrEnum):
     SARIF = "sarif"
     CYCLONEDX = "cyclonedx"
     SPDX = "spdx"
+    SENSOR = "sensor"
 
     @property
     def label(self) -> str:
@@ -39,12 +40,14 @@ _LABELS = {
     ReportFormat.SARIF: "SARIF",
     ReportFormat.CYCLONEDX: "CycloneDX JSON",
     ReportFormat.SPDX: "SPDX JSON",
+    ReportFormat.SENSOR: "a sensor's envelope",
 }
 # Members by which a document's own schema tells it from the others; those that name their format come first.
 _MARKS = (
     (ReportFormat.CYCLONEDX, frozenset({"bomFormat"})),
     (ReportFormat.SPDX, frozenset({"spdxVersion", "SPDXID"})),
     (ReportFormat.SARIF, frozenset({"runs"})),
+    (ReportFormat.SENSOR, frozenset({"sensor", "aggregates"})),
     (ReportFormat.TRIVY, frozenset({"SchemaVersion", "ArtifactName", "ArtifactType"})),
     (ReportFormat.SYFT, frozenset({"artifacts", "artifactRelationships"})),
     (ReportFormat.GRYPE, frozenset({"matches"})),

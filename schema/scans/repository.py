@@ -315,7 +315,8 @@ async def insert_scan(session: AsyncSession, values: Mapping[str, Any], runs: Se
 
 
 async def name_engines(session: AsyncSession, organization_id: str, scan_id: str, engines: Sequence[Engine]) -> None:
-    """Gives a scan its engine runs, which nobody asked for: those that have spoken in a report."""
+    """Gives a scan those of its engine runs that nobody asked for: of engines that have spoken in a report."""
+    known = {run.engine for run in await engine_runs(session, organization_id, scan_id)}
     await change_scan(session, organization_id, scan_id, scanners=[engine.value for engine in engines])
     runs = [
         {
@@ -326,8 +327,10 @@ async def name_engines(session: AsyncSession, organization_id: str, scan_id: str
             "status": EngineRunStatus.RUNNING,
         }
         for engine in engines
+        if engine not in known
     ]
-    await session.execute(insert(EngineRun), runs)
+    if runs:
+        await session.execute(insert(EngineRun), runs)
 
 
 async def delete_scan_row(session: AsyncSession, organization_id: str, scan_id: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -21,6 +22,8 @@ from schema.scans.formats import ReportSource
 from schema.scans.inputs import TriggerScanInput
 from schema.scans.models import ACTIVE, Engine, EngineRunStatus, ScanOrigin, ScanPhase, ScanStatus, SourceKind
 from schema.scans.reuse import hand_over
+from schema.sensors.models import SensorJobState
+from schema.sensors.repository import change_job, end_job, hold_job, is_scanned_by_sensors, queue_sensor_job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +31,8 @@ class ScanRequest:
     """A scan somebody wants. `path` is a file or directory on this machine and only the command line sets it.
 
     Of a `report` there is nothing to scan: its engines are those that have spoken in it, which its reader will tell.
-    `digest` is then the image's, where the sender knows it.
+    `digest` is then the image's, where the sender knows it. One that a sensor sends by itself has the `external_id` it
+    gave it.
     """
 
     image: str
@@ -42,6 +46,7 @@ class ScanRequest:
     priority: int = 0
     force: bool = False
     batch_id: str | None = None
+    external_id: str | None = None
 
 
 def request_of(given: TriggerScanInput) -> ScanRequest:
@@ -63,6 +68,11 @@ async def queue_scan(
     organization_id = principal.organization_id
     reference = ImageReference.parse(request.image).with_defaults()
     kind, source, registry_id = await _source(session, organization_id, request, reference)
+    by_sensor = (
+        kind is SourceKind.REGISTRY
+        and registry_id is not None
+        and await is_scanned_by_sensors(session, organization_id, registry_id)
+    )
     image_id = await file_image(session, organization_id, reference.name, registry_id=registry_id, now=now)
     scanners = tuple(dict.fromkeys(request.scanners))  # each engine runs once, however often it was named
     tag_id = None
@@ -80,7 +90,7 @@ async def queue_scan(
             "digest": reference.digest or request.digest,
             "platform": request.platform,
             "scanners": [engine.value for engine in scanners],
-            "origin": ScanOrigin.CLOUD,
+            "origin": ScanOrigin.SENSOR if by_sensor or request.external_id is not None else ScanOrigin.CLOUD,
             "source_kind": kind,
             "source": source,
             "status": ScanStatus.QUEUED,
@@ -88,6 +98,7 @@ async def queue_scan(
             "priority": request.priority,
             "force": request.force,
             "batch_id": request.batch_id,
+            "external_id": request.external_id,
             "requested_by": f"{principal.actor_kind}:{principal.actor_id}",
             "created_at": now,
             "ordered_at": now,
@@ -104,8 +115,18 @@ async def queue_scan(
         ],
     )
     queued = f"Report on {reference} queued" if request.report else f"Scan of {reference} queued"
-    await repository.write_log(session, organization_id, scan_id, queued, now=now)
-    await queue_job(session, organization_id, kind=JobKind.SCAN, subject_id=scan_id, priority=request.priority, now=now)
+    await repository.write_log(
+        session, organization_id, scan_id, f"{queued} for a sensor" if by_sensor else queued, now=now
+    )
+    if by_sensor:
+        assert registry_id is not None
+        await queue_sensor_job(
+            session, organization_id, scan_id=scan_id, registry_id=registry_id, priority=request.priority, now=now
+        )
+    else:
+        await queue_job(
+            session, organization_id, kind=JobKind.SCAN, subject_id=scan_id, priority=request.priority, now=now
+        )
     await record(
         session,
         organization_id=organization_id,
@@ -126,7 +147,7 @@ async def _source(
     if request.path is not None:
         return SourceKind.PATH, request.path, None
     if request.report is not None:
-        return SourceKind.REPORT, str(request.report), None
+        return SourceKind.REPORT, str(request.report), request.registry_id
     if request.upload_id is not None:
         upload = await get_upload(session, organization_id, request.upload_id)
         return SourceKind.UPLOAD, upload.id, None
@@ -144,7 +165,9 @@ async def cancel_scan(
     scan = await repository.get_scan(session, organization_id, scan_id)
     if scan.status not in ACTIVE:
         raise conflict(f"The scan is {scan.status}; only a queued or running scan can be cancelled")
-    state = await request_cancel(session, organization_id, scan_id, now=now)
+    state = await _cancel_with_sensor(session, organization_id, scan_id, now=now) if _is_sensors(scan) else None
+    if state is None:
+        state = await request_cancel(session, organization_id, scan_id, now=now)
     if state is JobState.CANCELLED:
         await lifecycle.end_cancelled(session, organization_id, scan_id, now=now)
     elif state is JobState.RUNNING:
@@ -160,6 +183,28 @@ async def cancel_scan(
         ip=ip,
         now=now,
     )
+
+
+def _is_sensors(scan: Any) -> bool:
+    return bool(scan.origin == ScanOrigin.SENSOR)
+
+
+async def _cancel_with_sensor(
+    session: AsyncSession, organization_id: str, scan_id: str, *, now: datetime
+) -> JobState | None:
+    """CANCELLED for a scan that waits for a sensor or is with one; None when its results have come.
+
+    A sensor that scans does not listen, so nobody waits for it: it is told when it asks for work, and what it sends until
+    then is not taken.
+    """
+    job = await hold_job(session, organization_id, scan_id)
+    if job is None or job.state not in {SensorJobState.WAITING, SensorJobState.CLAIMED}:
+        return None
+    if job.state is SensorJobState.WAITING:
+        await end_job(session, job, SensorJobState.CANCELLED, now=now)
+    else:
+        await change_job(session, job, cancel_requested=True)
+    return JobState.CANCELLED
 
 
 async def delete_scan(

@@ -67,5 +67,6 @@ class SensorJob(TenantTable, table=True):
     sensor_id: str | None = Field(default=None, foreign_key="sensors.id", ondelete="SET NULL")
     lease_expires_at: datetime | None = optional_time_field()
     cancel_requested: bool = False
+    message: str | None = Field(default=None, max_length=2000)  # what its sensor said of how it ended
     created_at: datetime = time_field()
     ended_at: datetime | None = optional_time_field()

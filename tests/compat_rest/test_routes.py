@@ -17,6 +17,7 @@ GET    /api/scans                                    scans:view
 POST   /api/scans                                    scans:create            10/60s
 GET    /api/scans/compare                            scans:view
 POST   /api/scans/import                             scans:create            10/60s
+POST   /api/scans/upload                             sensors:connect
 GET    /api/scans/{scanId}                           scans:view
 DELETE /api/scans/{scanId}                           scans:delete
 GET    /api/scans/{scanId}/status                    scans:view
@@ -65,6 +66,16 @@ GET    /api/personal-access-tokens                   tokens:self
 POST   /api/personal-access-tokens                   tokens:self             10/60s
 GET    /api/personal-access-tokens/{tokenId}         tokens:self
 DELETE /api/personal-access-tokens/{tokenId}         tokens:self
+GET    /api/sensors                                  registries:view
+GET    /api/sensors/{sensorId}                       registries:view
+DELETE /api/sensors/{sensorId}                       registries:delete
+POST   /api/agent/register                           sensors:connect
+POST   /api/agent/heartbeat                          sensors:connect
+GET    /api/agent/jobs                               sensors:connect
+POST   /api/agent/jobs/{jobId}/status                sensors:connect
+POST   /api/agent/catalog                            sensors:connect
+POST   /api/patches/upload                           sensors:connect
+POST   /api/exports/upload                           sensors:connect
 GET    /api/me                                       authenticated
 POST   /api/setup                                    public                  10/60s
 POST   /api/auth/login                               public                  10/60s

@@ -43,6 +43,7 @@ INPUT_VALUES: dict[str, Any] = {
     "token": "hg_setup_none",
     "url": "https://stranger.example",
     "provider": "harbor",
+    "message": {},
 }
 
 

@@ -40,6 +40,8 @@ from schema.scans.merging import Voice, merge
 from schema.scans.models import Engine, EngineRunStatus
 from schema.scans.repository import load_scan
 from schema.scans.trigger import ScanRequest, queue_scan
+from schema.sensors.messages import Registration
+from schema.sensors.repository import file_sensor
 from schema.vulnerabilities.models import Vulnerability
 from schema.vulnerabilities.records import FindingRecord, Severity
 from tests.app.site import Site, Tenant
@@ -113,6 +115,7 @@ async def furnish(site: Site, name: str) -> Estate:
             keys=site.services.keys,
             now=datetime.now(UTC),
         )
+    ids[IdPrefix.SENSOR] = await _sensor(site, principal, ids, canary)
     return Estate(tenant=tenant, principal=principal, ids=ids, canary=canary)
 
 
@@ -243,6 +246,20 @@ async def _credentials(site: Site, principal: Principal, canary: str) -> dict[Id
     sessions = await run(site, principal, "{ sessions { items { id } } }", {})
     ids[IdPrefix.SESSION] = sessions.data["sessions"]["items"][0]["id"]
     return ids
+
+
+async def _sensor(site: Site, principal: Principal, ids: Mapping[IdPrefix, str], canary: str) -> str:
+    """One that registers with the key of the estate, as if that were bound to the registry."""
+    async with site.database.write() as session:
+        sensor_id, _ = await file_sensor(
+            session,
+            principal.organization_id,
+            ids[IdPrefix.API_KEY],
+            ids[IdPrefix.REGISTRY],
+            Registration.read({"name": canary, "hostname": canary, "scannerVersions": {"trivy": canary}}),
+            now=datetime.now(UTC),
+        )
+    return sensor_id
 
 
 async def _upload(site: Site, principal: Principal, canary: str) -> str:

@@ -23,7 +23,7 @@ def matrix() -> str:
     for name, (kind, field) in sorted(FIELDS.items()):
         policy = policy_of(field.extensions["strawberry-definition"])
         permission = "public" if policy.public else policy.permission or "authenticated"
-        allowed = [policy.permission is None or holds(role, policy.permission) for role in Role]
+        allowed = [policy.is_open_to(role) for role in Role]
         marks = "".join(f"{'yes' if yes else '-':<11}" for yes in allowed)
         lines.append(f"{kind + ' ' + name:<42}{permission:<26}{marks}".rstrip())
     return "\n".join(lines) + "\n"

@@ -167,7 +167,7 @@ def _left_out(results: object) -> LeftOut:
     for result in objects(results):
         for name, counted in (("Packages", left_out.packages), ("Vulnerabilities", left_out.findings)):
             counted.update(
-                text(result.get("Type")) for each in objects(result.get(name)) if _kind(result, each) is None
+                text(result.get("Type")) for each in objects(result.get(name)) if kind_of(result, each) is None
             )
     return left_out
 
@@ -176,7 +176,7 @@ def _packages(results: object, packages: Packages, listed: dict[str, PackageReco
     """Notes each by Trivy's id of it, under which findings name it."""
     for result in objects(results):
         for package in objects(result.get("Packages")):
-            kind = _kind(result, package)
+            kind = kind_of(result, package)
             record = None if kind is None else _package(kind, package, result, packages)
             if record is not None:
                 listed[_uid(package, result)] = record
@@ -190,7 +190,7 @@ def _uid(package: Object, result: Object) -> str:
     return f"{text(result.get('Target'))} {own}"
 
 
-def _kind(result: Object, package: Object) -> PackageType | None:
+def kind_of(result: Object, package: Object) -> PackageType | None:
     """None for a kind of package that is not ours."""
     stated = text(result.get("Type"))
     if text(result.get("Class")) == _OS_CLASS:
@@ -227,7 +227,7 @@ def _part(package: Object, name: str) -> str:
 def _findings(results: object, packages: Packages, listed: Mapping[str, PackageRecord]) -> Iterator[FindingRecord]:
     for result in objects(results):
         for stated in objects(result.get("Vulnerabilities")):
-            kind = _kind(result, stated)
+            kind = kind_of(result, stated)
             package = listed.get(_uid(stated, result))
             if package is None and kind is not None:
                 package = packages.record(

@@ -10,6 +10,7 @@ from schema.images.repository import get_upload
 from schema.scans.formats import ReportSource
 from schema.scans.ingest import FetchedImage
 from schema.scans.models import Scan
+from schema.sensors.repository import said_of
 from workers.engines.running import KEPT_OUTPUT
 from workers.imports.report import ImportedReport, Subject
 from workers.imports.results import Reading
@@ -35,14 +36,21 @@ async def import_report(scan: Scan, runtime: WorkerRuntime, scratch: Path) -> tu
     )
 
 
-def told_image(scan: Scan, subject: Subject) -> FetchedImage:
+async def reason_of(scan: Scan, runtime: WorkerRuntime) -> str:
+    """Why a sensor's engines have all failed. Its results do not say; what it reported after them may."""
+    async with runtime.services.database.read() as session:
+        said = await said_of(session, scan.organization_id, scan.id)
+    return f"The sensor failed: {said or 'all its engines failed, and it did not say why'}"
+
+
+def told_image(scan: Scan, subject: Subject, *, size_bytes: int = 0) -> FetchedImage:
     """What is known of an image nobody fetched: what its sender said, else what the report says, and often neither."""
     digest, platform = scan.digest or subject.digest, scan.platform or subject.platform
     system = subject.system
     return FetchedImage(
         digest=digest,
         platform=platform,
-        size_bytes=0,
+        size_bytes=size_bytes if digest and platform else 0,
         operating_system=system.name if system else None,
         config={},
     )

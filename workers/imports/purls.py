@@ -101,6 +101,12 @@ class Shelf:
         return self._builders[distro]
 
 
+def system_of(purl: PackageURL) -> OperatingSystem | None:
+    """What the package is installed on, where its package URL tells."""
+    qualifiers = purl.qualifiers if isinstance(purl.qualifiers, dict) else {}
+    return _system(qualifiers.get("distro", ""), purl.namespace or "")
+
+
 def _system(distro: str, vendor: str) -> OperatingSystem | None:
     """Of a `distro` qualifier: `debian-12`, `rhel-9.3`, or a code name alone, which only the vendor explains."""
     if not distro:

@@ -14,11 +14,16 @@ from schema.scans.formats import ReportFormat, recognise, unknown_format
 from workers.engines.catalog import ADAPTERS
 from workers.engines.documents import EngineFailure, Object
 from workers.engines.reading import masked, without
-from workers.imports import cyclonedx, sarif, spdx, tools
-from workers.imports.report import ImportedReport
-from workers.secrets.search import redact_document
+from workers.imports import cyclonedx, sarif, sensor, spdx, tools
+from workers.imports.report import Envelope, ImportedReport
+from workers.secrets.search import redact, redact_document
 
-_SHARED = {ReportFormat.CYCLONEDX: cyclonedx.read, ReportFormat.SARIF: sarif.read, ReportFormat.SPDX: spdx.read}
+_SHARED = {
+    ReportFormat.CYCLONEDX: cyclonedx.read,
+    ReportFormat.SARIF: sarif.read,
+    ReportFormat.SENSOR: sensor.read,
+    ReportFormat.SPDX: spdx.read,
+}
 
 
 def read_import(asked: Mapping[str, Any]) -> ImportedReport:
@@ -36,7 +41,15 @@ def read_import(asked: Mapping[str, Any]) -> ImportedReport:
     engine = imported.engine
     kept = without(document, ADAPTERS[engine].withheld) if engine is not None else document
     Path(asked["evidence"]).write_bytes(orjson.dumps(redact_document(kept)))
-    return replace(imported, report=masked(imported.report))
+    return replace(imported, report=masked(imported.report), envelope=imported.envelope and _masked(imported.envelope))
+
+
+def _masked(envelope: Envelope) -> Envelope:
+    return replace(
+        envelope,
+        told=tuple(replace(each, report=masked(each.report)) for each in envelope.told),
+        layers=tuple(replace(each, created_by=redact(each.created_by)) for each in envelope.layers),
+    )
 
 
 def read_document(format_: ReportFormat, document: Object) -> ImportedReport:
@@ -51,6 +64,8 @@ def _recognised(content: bytes, stated: ReportFormat | None) -> tuple[Object, Re
         message = f"The report is not valid JSON: {error.msg} at line {error.lineno}"
         raise ScanFailure(FailureCode.REPORT_INVALID, message) from None
     found = recognise(document) if isinstance(document, dict) else None
+    if found is None and stated is ReportFormat.SENSOR and isinstance(document, dict):
+        return document, stated  # its reader has the last word
     if found is None:
         raise ScanFailure(FailureCode.REPORT_INVALID, unknown_format().message)
     if stated not in {None, found}:

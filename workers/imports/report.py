@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from schema.dependencies.records import OperatingSystem
+from schema.dependencies.records import LayerRecord, OperatingSystem
 from schema.scans.formats import ReportFormat
 from schema.scans.models import Engine
 from workers.engines.documents import text
@@ -57,6 +57,31 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What a sensor's envelope tells of one engine."""
+
+    engine: Engine
+    provider: str
+    report: EngineReport
+
+    @property
+    def is_silent(self) -> bool:
+        report = self.report
+        return not (report.packages or report.findings or report.misconfigurations)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """What a sensor found with several engines. `is_partial`: not all of them succeeded, and it does not say which."""
+
+    told: tuple[Told, ...]
+    layers: tuple[LayerRecord, ...] = ()
+    size_bytes: int = 0
+    is_partial: bool = False
+    is_failed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImportedReport:
     """`report` is what the document lists."""
 
@@ -64,6 +89,7 @@ class ImportedReport:
     generator: Generator
     subject: Subject
     report: EngineReport
+    envelope: Envelope | None = None
 
     @property
     def engine(self) -> Engine | None:

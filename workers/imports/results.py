@@ -3,11 +3,13 @@
 - A report of one of our engines' tools is that engine's answer.
 - Of any other tool the packages are an answer for `syft` and the findings one for `osv`, with the tool as the provider:
   an engine is what is asked for, never who answered. Their source is the format.
+- A sensor's envelope has the answers of several engines, each told by its name.
 - Where a report judges nothing the native provider judges its packages, for the same engine or else for `osv`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -17,10 +19,11 @@ from schema.scans.models import Engine, EngineRunStatus
 from schema.scans.rules import VULNERABILITY_ENGINES
 from workers.engines.native import SOURCE, NativeRun, stand_in
 from workers.engines.results import Conclusion, with_native_judgement
-from workers.imports.report import ImportedReport
+from workers.imports.report import Envelope, ImportedReport
 
 _LISTS, _JUDGES = Engine.SYFT, Engine.OSV  # the engines that stand for any other tool's packages, and its findings
 _ABSENCE = "the report names no vulnerabilities"
+_MAY_HAVE_FAILED = "Not every engine of the sensor succeeded, and this one told nothing; the sensor does not say why"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +61,63 @@ def conclude_import(imported: ImportedReport, reading: Reading, native: NativeRu
         voices=tuple(voices),
         judged=judged or (native is not None and native.judged),
         judged_by_tool=judged,
-        ungraded=f"{report.unjudged} findings of the report could not be taken over" if report.unjudged else None,
+        ungraded=_ungraded(imported),
     )
+
+
+def conclude_envelope(
+    imported: ImportedReport, envelope: Envelope, requested: Sequence[Engine], reading: Reading
+) -> Conclusion:
+    """What a sensor's envelope means for the engines that were asked for, and for those that have spoken.
+
+    Where not all have succeeded, it does not tell which: of what has said nothing nobody knows that it has looked.
+    """
+    told = {each.engine: each for each in envelope.told}
+    engines = [*dict.fromkeys((*requested, *told))]
+    runs, voices = [], []
+    for engine in engines:
+        each = told.get(engine)
+        silent = each is None or each.is_silent
+        failed = envelope.is_partial and silent
+        runs.append(
+            EngineResult(
+                engine=engine,
+                status=EngineRunStatus.FAILED if failed else EngineRunStatus.COMPLETE,
+                provider=each.provider if each else engine.value,
+                message=_MAY_HAVE_FAILED if failed else f"Told by {imported.provider}",
+                finding_count=0
+                if each is None
+                else len(each.report.misconfigurations if each.report.findings is None else each.report.findings),
+                package_count=len(each.report.packages or ()) if each else 0,
+                started_at=reading.started_at,
+                duration_ms=reading.duration_ms,
+            )
+        )
+        judged = not failed and engine in VULNERABILITY_ENGINES
+        voices.append(
+            Voice(
+                source=engine.value,
+                engines=(engine,) if judged else (),
+                packages=(each.report.packages or ()) if each else (),
+                findings=(each.report.findings or ()) if each else (),
+                misconfigurations=each.report.misconfigurations if each else (),
+            )
+        )
+    if runs:
+        runs[0] = replace(runs[0], output=reading.evidence)
+    by_tool = any(voice.engines for voice in voices)
+    return Conclusion(
+        engines=tuple(runs),
+        voices=tuple(voices),
+        judged=by_tool,
+        judged_by_tool=by_tool,
+        ungraded=_ungraded(imported),
+    )
+
+
+def _ungraded(imported: ImportedReport) -> str | None:
+    unjudged = imported.report.unjudged
+    return f"{unjudged} findings of the report could not be taken over" if unjudged else None
 
 
 def _runs(imported: ImportedReport, packages: int, reading: Reading, native: NativeRun | None) -> list[EngineResult]:

@@ -56,11 +56,14 @@ class RegistryEventsMutation:
     )
     async def create_registry_webhook(self, info: Info, id: RegistryId) -> RegistryWebhook:
         context, secret = info.context, new_secret()
+        async with context.read() as session:
+            await repository.check_registry(session, context.organization_id, id)
+        # Before the transaction: who wraps keys may be a service elsewhere.
+        sealed = await seal_secret(
+            context.services.keys, secret, organization_id=context.organization_id, registry_id=id
+        )
         async with context.write() as session:
             registry = await repository.check_registry(session, context.organization_id, id)
-            sealed = seal_secret(
-                context.services.keys, secret, organization_id=registry.organization_id, registry_id=registry.id
-            )
             await repository.keep_secret(session, context.organization_id, id, sealed, now=context.now())
             await _record(context, "registry.webhook_created", id)
         slug = slug_of(registry.provider)

@@ -47,8 +47,8 @@ def new_secret() -> str:
     return secrets.token_urlsafe(32)
 
 
-def seal_secret(keys: KeyProvider, secret: str, *, organization_id: str, registry_id: str) -> dict[str, str]:
-    return seal(keys, secret, context=_place(organization_id, registry_id))
+async def seal_secret(keys: KeyProvider, secret: str, *, organization_id: str, registry_id: str) -> dict[str, str]:
+    return await seal(keys, secret, context=_place(organization_id, registry_id))
 
 
 def _place(organization_id: str, registry_id: str) -> bytes:
@@ -96,11 +96,11 @@ async def _proven(
         registry = None
         # What nobody knows, sealed and opened again: a little more work than for one that exists, never less.
         place = _place("", registry_id)
-        secret = unseal(keys, seal(keys, new_secret(), context=place), context=place)
+        secret = await unseal(keys, await seal(keys, new_secret(), context=place), context=place)
     else:
         place = _place(registry.organization_id, registry.id)
         try:
-            secret = unseal(keys, registry.sealed_webhook_secret or {}, context=place)
+            secret = await unseal(keys, registry.sealed_webhook_secret or {}, context=place)
         except ValueError:  # sealed under a master key that is gone: as good as none
             registry, secret = None, new_secret()
     proven = is_proven(provider, secret, headers=stream.headers, token=token, body=body)

@@ -365,7 +365,7 @@ def scan(
         bool,
         typer.Option(
             "--new-only",
-            help="With --fail-on: only findings that the last complete scan of the same tag and platform did not have: no "
+            help="With --fail-on: only findings that the scan of the same tag before did not have: no "
             "such flaw in a package of that type and name, in whatever version.",
         ),
     ] = False,

@@ -94,6 +94,7 @@ class PastScan(Answer):
 
 
 class Scan(PastScan):
+    compared_with: str | None
     engines: list[EngineRun]
 
 
@@ -112,6 +113,7 @@ class Finding(Answer):
     package: Package
     fixed_versions: list[str]
     fixable: bool
+    is_new: bool
     status: TriageStatus
     sources: list[str]
     layer_index: int

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -11,9 +10,6 @@ from app.client.answers import Finding, Scan
 from schema.vulnerabilities.models import OPEN_STATUSES
 from schema.vulnerabilities.records import Severity
 from schema.vulnerabilities.scores import Grade
-
-Known = Mapping[tuple[str, str], frozenset[str]]
-"""Type and name of a package, and the names of every flaw that was known in it."""
 
 WORST_FIRST = tuple(Severity)
 
@@ -53,14 +49,14 @@ class Verdict:
     reasons: tuple[str, ...] = ()
 
 
-def judge(policy: Policy, scan: Scan, findings: Sequence[Finding], known: Known) -> Verdict:
+def judge(policy: Policy, scan: Scan, findings: Sequence[Finding]) -> Verdict:
     """The verdict on a COMPLETE scan. The first that holds decides:
 
     2 a finding or the grade is against the policy, whatever else is missing;
     1 there is a policy and no grade: nobody could judge the image, which is not the same as clean;
     4 some engine failed; 0 otherwise.
     """
-    violations = tuple(finding for finding in findings if violates(policy, finding, known))
+    violations = tuple(finding for finding in findings if violates(policy, finding))
     failed, blind, partial = [], [], []
     if violations:
         failed.append(f"{len(violations)} of {len(findings)} findings are against the policy ({describe(policy)})")
@@ -77,29 +73,15 @@ def judge(policy: Policy, scan: Scan, findings: Sequence[Finding], known: Known)
     return Verdict(code=code, violations=violations, reasons=(*failed, *blind, *partial))
 
 
-def violates(policy: Policy, finding: Finding, known: Known) -> bool:
+def violates(policy: Policy, finding: Finding) -> bool:
     """Whether this finding fails the policy. One that was triaged as fixed or accepted does not."""
     if policy.fail_on is None or finding.status not in OPEN_STATUSES:
         return False
     if WORST_FIRST.index(finding.severity) > WORST_FIRST.index(policy.fail_on):
         return False
-    if policy.only_fixed and not finding.fixable:
+    if (policy.only_fixed and not finding.fixable) or (policy.new_only and not finding.is_new):
         return False
-    names = names_of(finding)
-    if not names.isdisjoint(name.upper() for name in policy.ignored):
-        return False
-    return not (policy.new_only and not names.isdisjoint(known.get(_package(finding), frozenset())))
-
-
-def known_from(findings: Iterable[Finding]) -> Known:
-    """What `new_only` leaves out: the same flaw, under any of its names, in a package of the same type and name.
-
-    The version does not count: an update that brings no fix brings no new flaw either.
-    """
-    known: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for finding in findings:
-        known[_package(finding)] |= names_of(finding)
-    return {package: frozenset(names) for package, names in known.items()}
+    return names_of(finding).isdisjoint(name.upper() for name in policy.ignored)
 
 
 def names_of(finding: Finding) -> frozenset[str]:
@@ -124,7 +106,3 @@ def describe(policy: Policy) -> str:
     if policy.new_only:
         parts.append("new")
     return ", ".join(parts)
-
-
-def _package(finding: Finding) -> tuple[str, str]:
-    return finding.package.type, finding.package.name

@@ -16,9 +16,9 @@ from urllib.parse import quote
 from rich.console import Console
 from rich.markup import escape
 
-from app.client.answers import ENDED, Created, Finding, One, PastScan, Scan, Several, Status
+from app.client.answers import ENDED, Created, Finding, One, Scan, Several, Status
 from app.client.api import Api, ApiError
-from app.client.policy import ExitCode, Known, Policy, Verdict, describe, judge, known_from, unused
+from app.client.policy import ExitCode, Policy, Verdict, describe, judge, unused
 from app.client.results import Format, Result, as_json, as_table, print_table, write
 from app.presentation import show_progress
 from schema.kernel.errors import bad_request
@@ -169,8 +169,9 @@ async def conclude(api: Api, scan_id: str, wanted: Wanted, terminal: Terminal) -
     findings: list[Finding] = []
     if scan.status == "COMPLETE":
         findings = await _findings(api, scan_id)
-        known = await _known_before(api, scan, terminal) if policy.new_only else {}
-        verdict = judge(policy, scan, findings, known)
+        if policy.new_only:
+            terminal.tell(f"--new-only: {_compared(scan)}")
+        verdict = judge(policy, scan, findings)
         for name in unused(policy.ignored, findings):
             terminal.tell(f"--ignore {name}: the scan has no such finding")
     else:
@@ -198,41 +199,10 @@ async def _findings(api: Api, scan_id: str) -> list[Finding]:
     return found
 
 
-async def _known_before(api: Api, scan: Scan, terminal: Terminal) -> Known:
-    """The findings of the complete scan before this one: the latest earlier one of the same tag and platform.
-
-    Without one everything is new, which is the safe side of a gate.
-    """
-    previous = await _previous(api, scan)
-    if previous is None:
-        terminal.tell(f"--new-only: there is no earlier scan of {scan.image}, so every finding is new")
-        return {}
-    terminal.tell(f"--new-only: compared with {previous.id} of {previous.scanned_at}")
-    return known_from(await _findings(api, previous.id))
-
-
-async def _previous(api: Api, scan: Scan) -> PastScan | None:
-    if scan.tag_id is None:
-        return None
-    for page in range(1, MAX_PAGES_OF_SCANS + 1):
-        answer = await api.get(
-            Several[PastScan],
-            "/api/scans",
-            status="COMPLETE",
-            search=scan.image[:MAX_SEARCH_CHARACTERS],
-            page=page,
-            limit=PAGE,
-        )
-        for other in answer.data:  # latest first
-            if (
-                (other.tag_id, other.platform) == (scan.tag_id, scan.platform)
-                and (other.scanned_at or "") < (scan.scanned_at or "")
-                and other.id != scan.id
-            ):
-                return other
-        if not answer.meta.has_next:
-            break
-    return None
+def _compared(scan: Scan) -> str:
+    if scan.compared_with is None:
+        return f"there is no earlier scan of {scan.image}, so every finding is new"
+    return f"compared with {scan.compared_with}"
 
 
 async def _deliver(api: Api, result: Result, wanted: Wanted, terminal: Terminal) -> None:

@@ -84,6 +84,7 @@ class Database:
                 pool_size=READ_CONNECTIONS,
                 max_overflow=READ_CONNECTIONS,
                 pool_pre_ping=True,
+                pool_use_lifo=True,
                 pool_timeout=10,
                 json_serializer=_dump_json,
                 json_deserializer=_load_json,
@@ -98,6 +99,7 @@ class Database:
             self.url,
             pool_size=1 if writer else READ_CONNECTIONS,
             max_overflow=0,
+            pool_use_lifo=True,  # the connection whose cache is warm
             pool_timeout=30,
             json_serializer=_dump_json,
             json_deserializer=_load_json,

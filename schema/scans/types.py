@@ -286,7 +286,7 @@ class Scan:
         search: SearchText = None,
         severity: AnySeverity = None,
         fixable: Annotated[bool | None, strawberry.argument(description="Only with, or without, a fix.")] = None,
-        new: Annotated[bool | None, strawberry.argument(description="Only what is new in this scan.")] = None,
+        new: Annotated[bool | None, strawberry.argument(description="Only what is new, or only what is not.")] = None,
     ) -> Page[Finding]:
         info.context.principal.require("vulnerabilities:view")
         async with info.context.read() as session:
@@ -295,9 +295,10 @@ class Scan:
                 info.context.organization_id,
                 self.found_by,
                 page_request(page=page, limit=limit, sort=sort, after=after),
+                seen_in=self.id,
                 severities=severity,
                 fixable=fixable,
-                new_in=self.id if new else None,
+                new=new,
                 search=search,
                 wanted=wanted(info, "items"),
             )

@@ -110,6 +110,8 @@ VULNERABILITIES = Listing(
     },
     default=SortOrder(column="severity", descending=True),
 )
+# Rows may be another scan's, which this one shares because nothing has changed since: then nothing is new.
+_IS_NEW = and_(col(ScanFinding.is_new), col(ScanFinding.scan_id) == parameter("seen_in"))
 FINDINGS = Listing(
     ScanFinding,
     columns={
@@ -120,7 +122,7 @@ FINDINGS = Listing(
         "agreement": col(ScanFinding.agreement),
         "severities": col(ScanFinding.severities),
         "engines": col(ScanFinding.engines),
-        "is_new": col(ScanFinding.is_new),
+        "is_new": _IS_NEW,
         "path": col(ScanFinding.path),
         "layer_digest": col(ScanFinding.layer_digest),
         "layer_index": col(ScanFinding.layer_index),
@@ -136,7 +138,7 @@ FINDINGS = Listing(
     scope=[col(ScanFinding.scan_id) == parameter("scan_id")],
     filters={
         "severity_ranks": col(ScanFinding.severity_key).in_(any_of("severity_ranks")),
-        "new": and_(col(ScanFinding.is_new), col(ScanFinding.scan_id) == parameter("new")),
+        "new": parameter("new") == _IS_NEW,
         "fixable": _of_finding(col(Vulnerability.fixable) == parameter("fixable")),
         "search": _of_finding(_says("search")),
     },
@@ -236,14 +238,14 @@ async def list_findings(
     scan_id: str,
     request: PageRequest,
     *,
+    seen_in: str,
     severities: Sequence[Severity] | None = None,
     fixable: bool | None = None,
-    new_in: str | None = None,
+    new: bool | None = None,
     search: str | None = None,
     wanted: Wanted = None,
 ) -> Page[Any]:
-    """What one scan saw, worst first. `new_in` only what that scan saw first: nothing if it shares another one's rows."""
-    given = {"severity_ranks": _ranks(severities), "fixable": fixable, "new": new_in, "search": pattern(search)}
-    return await fetch_page(
-        session, FINDINGS, organization_id, request, scope={"scan_id": scan_id}, filters=given, wanted=wanted
-    )
+    """What the scan `seen_in` saw, worst first; the rows are those of `scan_id`, which may be another one."""
+    given = {"severity_ranks": _ranks(severities), "fixable": fixable, "new": new, "search": pattern(search)}
+    scope = {"scan_id": scan_id, "seen_in": seen_in}
+    return await fetch_page(session, FINDINGS, organization_id, request, scope=scope, filters=given, wanted=wanted)

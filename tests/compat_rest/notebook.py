@@ -24,6 +24,7 @@ from strawberry.schema.config import StrawberryConfig
 
 from compat_rest.adapter import CONTEXT, bind_routes
 from compat_rest.routes import Envelope, Route
+from schema.kernel.background import Background
 from schema.kernel.clock import utc_now
 from schema.kernel.context import Limits, RequestContext, Services
 from schema.kernel.errors import ErrorCode, HarborGuardError, conflict, not_found
@@ -280,14 +281,17 @@ class NoDatabase:
     """A transaction without anything in it."""
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[None]:
+    async def read(self) -> AsyncIterator[None]:
         yield None
 
-    read = write
+    @asynccontextmanager
+    async def write(self, *, awaited: bool) -> AsyncIterator[None]:
+        assert awaited, "a request is waited for"
+        yield None
 
 
 class NoRelay:
-    async def drain_quietly(self) -> None: ...
+    def drain_soon(self, _background: Background) -> None: ...
 
 
 @dataclass

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.client.answers import Finding, Scan
-from app.client.policy import WORST_FIRST, ExitCode, Known, Policy, judge, known_from, unused
+from app.client.policy import WORST_FIRST, ExitCode, Policy, judge, unused
 from schema.vulnerabilities.models import TriageStatus
 from schema.vulnerabilities.records import Severity
 from schema.vulnerabilities.scores import Grade
@@ -25,6 +25,7 @@ def finding(cve_id: str = "CVE-2024-1", **values: Any) -> Finding:
         "package": {"name": "openssl", "version": "3.0.1", "type": "deb"},
         "fixedVersions": ["3.0.2"],
         "fixable": True,
+        "isNew": True,
         "status": "OPEN",
         "sources": ["native"],
         "layerIndex": 0,
@@ -37,6 +38,7 @@ def scan(**values: Any) -> Scan:
         "id": "scn-1",
         "image": "docker.io/acme/api:1",
         "tagId": "tag-1",
+        "comparedWith": None,
         "digest": None,
         "platform": "linux/amd64",
         "status": "COMPLETE",
@@ -55,8 +57,8 @@ def scan(**values: Any) -> Scan:
     return Scan.model_validate(given | values)
 
 
-def code(policy: Policy, *findings: Finding, known: Known | None = None, **values: Any) -> ExitCode:
-    return judge(policy, scan(**values), findings, known or {}).code
+def code(policy: Policy, *findings: Finding, **values: Any) -> ExitCode:
+    return judge(policy, scan(**values), findings).code
 
 
 FAIL_ON_HIGH = Policy(fail_on=Severity.HIGH)
@@ -100,15 +102,10 @@ def test_ignored_by_any_of_its_names() -> None:
     assert unused(["cve-2024-1", "CVE-2024-10"], [known_as]) == ["CVE-2024-10"]
 
 
-def test_new_is_what_the_package_did_not_have_under_any_name() -> None:
+def test_only_what_is_new() -> None:
     policy = Policy(fail_on=Severity.HIGH, new_only=True)
-    package = {"name": "openssl", "type": "deb"}
-    known = known_from([finding("GHSA-aaaa-bbbb-cccc", package=package | {"version": "2"})])
-    renamed = finding("CVE-2024-1", aliases=["GHSA-aaaa-bbbb-cccc"], package=package | {"version": "3"})
-    assert code(policy, renamed, known=known) is ExitCode.CLEAN
-    assert code(policy, finding("CVE-2024-2"), known=known) is ExitCode.POLICY_FAILED
-    elsewhere = finding("GHSA-aaaa-bbbb-cccc", package={"name": "openssl", "type": "npm", "version": "2"})
-    assert code(policy, elsewhere, known=known) is ExitCode.POLICY_FAILED
+    assert code(policy, finding("CVE-2024-1", isNew=False)) is ExitCode.CLEAN
+    assert code(policy, finding("CVE-2024-1", isNew=False), finding("CVE-2024-2", isNew=True)) is ExitCode.POLICY_FAILED
 
 
 @pytest.mark.parametrize(("grade", "fails"), [("A", False), ("B", False), ("C", True), ("D", True)])
@@ -119,7 +116,7 @@ def test_this_grade_or_a_worse_one(grade: str, fails: object) -> None:
 
 def test_what_nobody_could_judge_is_an_error() -> None:
     blind: dict[str, Any] = {"compliance": None, "gradeReason": "no advisory data for PyPI"}
-    verdict = judge(FAIL_ON_HIGH, scan(**blind), [], {})
+    verdict = judge(FAIL_ON_HIGH, scan(**blind), [])
     assert verdict.code is ExitCode.ERROR
     assert "no advisory data for PyPI" in verdict.reasons[0]
     assert code(Policy(fail_on_grade=Grade.D), **blind) is ExitCode.ERROR
@@ -131,7 +128,7 @@ def test_the_policy_goes_first_then_blindness_then_partial() -> None:
     assert code(Policy(), **half) is ExitCode.PARTIAL
     assert code(FAIL_ON_HIGH, **half) is ExitCode.PARTIAL
     assert code(FAIL_ON_HIGH, **half, compliance=None) is ExitCode.ERROR
-    verdict = judge(FAIL_ON_HIGH, scan(**half, compliance=None), [finding()], {})
+    verdict = judge(FAIL_ON_HIGH, scan(**half, compliance=None), [finding()])
     assert verdict.code is ExitCode.POLICY_FAILED
     assert [reason.split()[-2:] for reason in verdict.reasons][-1] == ["trivy", "failed"]
     assert len(verdict.reasons) == 3
@@ -152,11 +149,12 @@ def engine(name: str, status: str) -> dict[str, Any]:
 
 FINDINGS = st.lists(
     st.builds(
-        lambda number, severity, fixable, status: finding(
-            f"CVE-2024-{number}", severity=severity, fixable=fixable, status=status
+        lambda number, severity, fixable, is_new, status: finding(
+            f"CVE-2024-{number}", severity=severity, fixable=fixable, isNew=is_new, status=status
         ),
         st.integers(1, 5),
         st.sampled_from(Severity),
+        st.booleans(),
         st.booleans(),
         st.sampled_from(TriageStatus),
     ),
@@ -164,18 +162,15 @@ FINDINGS = st.lists(
 )
 
 
-@given(FINDINGS, st.sampled_from(Severity), st.sets(st.integers(1, 5)), FINDINGS)
-def test_narrower_never_fails_more(
-    findings: list[Finding], severity: Severity, ignored: set[int], before: list[Finding]
-) -> None:
-    wide = judge(Policy(fail_on=severity), scan(), findings, {}).violations
+@given(FINDINGS, st.sampled_from(Severity), st.sets(st.integers(1, 5)))
+def test_narrower_never_fails_more(findings: list[Finding], severity: Severity, ignored: set[int]) -> None:
+    wide = judge(Policy(fail_on=severity), scan(), findings).violations
     narrow = judge(
         Policy(fail_on=severity, only_fixed=True, new_only=True, ignored=tuple(f"CVE-2024-{n}" for n in ignored)),
         scan(),
         findings,
-        known_from(before),
     ).violations
-    stricter = judge(Policy(fail_on=WORST_FIRST[-1]), scan(), findings, {}).violations
+    stricter = judge(Policy(fail_on=WORST_FIRST[-1]), scan(), findings).violations
     assert set(identities(narrow)) <= set(identities(wide)) <= set(identities(stricter))
 
 

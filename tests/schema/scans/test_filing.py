@@ -38,7 +38,7 @@ async def new_in(identity: Identity, scan: Scan) -> list[str]:
     request = page_request(page=None, limit=None, sort=None, after=None)
     async with identity.database.read() as session:
         owner = scan.findings_of or scan.id
-        page = await list_findings(session, scan.organization_id, owner, request, new_in=scan.id)
+        page = await list_findings(session, scan.organization_id, owner, request, seen_in=scan.id, new=True)
     return sorted(row.cve_id for row in page.items)
 
 

@@ -79,7 +79,7 @@ async def shown(identity: Identity, scan: Scan) -> dict[str, object]:
     organization = scan.organization_id
     async with identity.database.read() as session:
         row = await repository.get_scan(session, organization, scan.id)
-        findings = await list_findings(session, organization, row.found_by, ALL)
+        findings = await list_findings(session, organization, row.found_by, ALL, seen_in=row.id)
         packages = await repository.list_packages(session, organization, row.read_by, ALL)
         failed = await repository.list_sighted(session, repository.MISCONFIGURATIONS, organization, row.read_by, ALL)
         secrets = await repository.list_sighted(session, repository.SECRETS, organization, row.read_by, ALL)
@@ -116,6 +116,13 @@ async def test_a_scan_shows_all_it_learned(identity: Identity, ada: Member) -> N
     }
 
 
+async def new_in(identity: Identity, scan: Scan) -> list[str]:
+    """Of all it shows, what it says is new."""
+    async with identity.database.read() as session:
+        page = await list_findings(session, scan.organization_id, scan.findings_of or scan.id, ALL, seen_in=scan.id)
+    return sorted(row.cve_id for row in page.items if row.is_new)
+
+
 async def test_shared_results_are_shown_and_not_copied(identity: Identity, ada: Member) -> None:
     first = await scanned(identity.database, ada.principal, FOUND)
     second = await rescanned(identity, ada, first)
@@ -124,6 +131,8 @@ async def test_shared_results_are_shown_and_not_copied(identity: Identity, ada: 
     assert (third.inventory_of, third.findings_of) == (first.id, first.id)
     assert await shown(identity, third) == await shown(identity, second) == await shown(identity, first)
     assert (second.compared_with, second.new_count, second.fixed_count) == (first.id, 0, 0)
+    assert await new_in(identity, first) == ["CVE-2024-1", "CVE-2024-2"]
+    assert await new_in(identity, third) == []
     for table in (Package, ScanFinding, Misconfiguration, Secret, ScanEvidence, EngineOutput):
         assert {getattr(row, "scan_id", first.id) for row in await rows(identity.database, table)} == {first.id}
     [sighting] = {row.vulnerability_id for row in await rows(identity.database, ScanFinding)} and [

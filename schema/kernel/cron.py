@@ -20,10 +20,16 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from schema.kernel.errors import bad_request
 
 _SHORTHAND = {"@hourly": "0 * * * *", "@daily": "0 0 * * *", "@weekly": "0 0 * * 0", "@monthly": "0 0 1 * *"}
-_MONTHS = {name: number for number, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
-_DAYS = {name: number for number, name in enumerate("sun mon tue wed thu fri sat".split())}
+_MONTHS = {
+    name: number
+    for number, name in enumerate(
+        ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"], 1
+    )
+}
+_DAYS = {name: number for number, name in enumerate(["sun", "mon", "tue", "wed", "thu", "fri", "sat"])}
 _LONGEST = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _LEAP_YEARS_APART = 8  # 1896 and 1904, 2096 and 2104
+_DIGITS = 4  # of any number, leading zeros included
 _MINUTE = timedelta(minutes=1)
 
 
@@ -141,16 +147,18 @@ def _values(text: str, field: _Field) -> set[int]:
         span, slash, step_text = part.partition("/")
         step = 1
         if slash:
-            if not step_text.isascii() or not step_text.isdecimal() or not 1 <= int(step_text[:4]) <= field.last:
+            if not step_text.isascii() or not step_text.isdecimal() or not 1 <= int(step_text[:_DIGITS]) <= field.last:
                 raise _wrong(f"{field.name}: the step of {part[:40]} must be 1 to {field.last}")
-            step = int(step_text[:4])
+            step = int(step_text[:_DIGITS])
         if span == "*":
             # Seven is another name of Sunday, no eighth day for steps to fall on.
             first, last = field.first, 6 if field.names is _DAYS else field.last
         else:
             first_text, dash, last_text = span.partition("-")
             if slash and not dash:
-                raise _wrong(f"{field.name}: a step needs * or a range before it, like */{step} or {span[:20]}-{field.last}/{step}")
+                raise _wrong(
+                    f"{field.name}: a step needs * or a range before it, like */{step} or {span[:20]}-{field.last}/{step}"
+                )
             first = _value(first_text, field)
             last = _value(last_text, field) if dash else first
             if field.names is _DAYS and last == 0 < first:
@@ -163,7 +171,7 @@ def _values(text: str, field: _Field) -> set[int]:
 
 def _value(text: str, field: _Field) -> int:
     value = field.names.get(text)
-    if value is None and text.isascii() and text.isdecimal() and len(text) <= 4:
+    if value is None and text.isascii() and text.isdecimal() and len(text) <= _DIGITS:
         value = int(text)
     if value is None or not field.first <= value <= field.last:
         named = f", or {', '.join(field.names)}" if field.names else ""

@@ -6,7 +6,6 @@ import strawberry
 
 from schema.kernel.ports import RegistryAuthentication
 from schema.registries.models import RegistryProvider, RegistryStatus, ScanMethod, Schedule, SyncStatus
-from schema.registries.presence import Presence
 
 strawberry.enum(RegistryProvider, description="Who runs a registry, or which product it is.")
 strawberry.enum(
@@ -26,15 +25,7 @@ strawberry.enum(
     graphql_name_from="value",
     description="How a registry wants to know who asks: not at all, with user name and password, or with a token.",
 )
-strawberry.enum(
-    Presence,
-    name="SensorPresence",
-    graphql_name_from="value",
-    description="Whether sensors answer. offline: none has for two minutes; none: there is no sensor.",
-)
-
 __all__ = [
-    "Presence",
     "RegistryAuthentication",
     "RegistryProvider",
     "RegistryStatus",

@@ -31,9 +31,7 @@ from schema.registries.models import (
     ScanMethod,
     SyncStatus,
 )
-from schema.sensors.models import Sensor, SensorJob, SensorJobState
-
-MAX_SENSORS = 200  # of one registry that are shown
+from schema.sensors.models import SensorJob, SensorJobState
 
 REGISTRIES = Listing(
     Registry,
@@ -166,25 +164,6 @@ async def get_sync(session: AsyncSession, organization_id: str, sync_id: str) ->
     if row is None:
         raise not_found("Synchronization")
     return row
-
-
-async def list_sensors(session: AsyncSession, organization_id: str, registry_id: str) -> Sequence[Any]:
-    """Its sensors, the one that was seen last first."""
-    statement = (
-        select(
-            col(Sensor.id),
-            col(Sensor.name),
-            col(Sensor.hostname),
-            col(Sensor.version),
-            col(Sensor.active_scans),
-            col(Sensor.registered_at),
-            col(Sensor.last_seen_at),
-        )
-        .where(tenant(Sensor, organization_id), col(Sensor.registry_id) == registry_id)
-        .order_by(col(Sensor.last_seen_at).desc(), col(Sensor.id))
-        .limit(MAX_SENSORS)
-    )
-    return (await session.execute(statement)).all()
 
 
 # --- Writing

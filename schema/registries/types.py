@@ -11,9 +11,7 @@ from sqlalchemy import Row
 
 from schema.kernel.operations import Info
 from schema.kernel.rows import part_of_source, resolved_field
-from schema.registries import repository
 from schema.registries.enums import (
-    Presence,
     RegistryAuthentication,
     RegistryProvider,
     RegistryStatus,
@@ -21,8 +19,11 @@ from schema.registries.enums import (
     Schedule,
     SyncStatus,
 )
-from schema.registries.presence import presence, together
 from schema.scans.enums import Engine
+from schema.sensors.enums import SensorStatus
+from schema.sensors.repository import sensors_of
+from schema.sensors.rules import best_of
+from schema.sensors.types import Sensor
 
 
 @strawberry.type(description="What only a registry's provider knows.")
@@ -32,23 +33,11 @@ class RegistryOptions:
     region: str | None = strawberry.field(description="The provider's region, like `eu-central-1`.")
 
 
-@strawberry.type(description="A sensor of a registry.")
-class RegistrySensor:
-    id: strawberry.ID = strawberry.field(description="`sen-…`.")
-    name: str = strawberry.field(description="What it calls itself.")
-    hostname: str = strawberry.field(description="Where it runs.")
-    version: str = strawberry.field(description="Its version.")
-    status: Presence = strawberry.field(description="Whether it answers.")
-    active_scans: int = strawberry.field(description="Scans it works on, as it last said.")
-    registered_at: datetime = strawberry.field(description="When it registered.")
-    last_seen_at: datetime = strawberry.field(description="Its last request.")
-
-
 @strawberry.type(description="Whether the sensors of a registry answer.")
-class SensorStatus:
+class RegistrySensors:
     online: bool = strawberry.field(description="Whether one of them answers.")
-    status: Presence = strawberry.field(description="The best of them.")
-    sensors: list[RegistrySensor] = strawberry.field(description="Every one, the one that was seen last first.")
+    status: SensorStatus | None = strawberry.field(description="The best of them; null: there is none.")
+    sensors: list[Sensor] = strawberry.field(description="Up to 200, the one that was seen last first.")
 
 
 @strawberry.type(description="Where images come from.")
@@ -79,21 +68,14 @@ class Registry:
     updated_at: datetime = strawberry.field(description="When it was last changed.")
 
     @resolved_field(description="Whether its sensors answer.")
-    async def sensor_status(self, info: Info) -> SensorStatus:
+    async def sensor_status(self, info: Info) -> RegistrySensors:
         context = info.context
-        now = context.now()
         async with context.read() as session:
-            rows = await repository.list_sensors(session, context.organization_id, self.id)
-        sensors = [_sensor(row, now) for row in rows]
-        best = together([sensor.status for sensor in sensors])
-        return SensorStatus(online=best in {Presence.ONLINE, Presence.SCANNING}, status=best, sensors=sensors)
-
-
-def _sensor(row: Any, now: datetime) -> RegistrySensor:
-    status = presence(
-        last_seen_at=row.last_seen_at, registered_at=row.registered_at, active_scans=row.active_scans, now=now
-    )
-    return RegistrySensor(**row._asdict(), status=status)
+            sensors = await sensors_of(session, context.organization_id, self.id, now=context.now())
+        best = best_of([sensor.status for sensor in sensors])
+        return RegistrySensors(
+            online=best not in {None, SensorStatus.OFFLINE}, status=best, sensors=cast("list[Sensor]", sensors)
+        )
 
 
 @strawberry.type(description="A registry as it was saved.")

@@ -28,6 +28,7 @@ from schema.sensors.models import Sensor, SensorJob, SensorJobState
 from schema.sensors.rules import LEASE, OFFLINE_AFTER, OFFLINE_AFTER_REGISTERING, SEEN_EVERY, SensorStatus
 
 ENDED = (SensorJobState.COMPLETED, SensorJobState.FAILED, SensorJobState.CANCELLED)
+_MAX_OF_REGISTRY = 200
 _RECONCILER = "the reconciler serves everybody"
 _IS_OFFLINE = and_(
     col(Sensor.last_seen_at) <= parameter("silent_since", UtcDateTime),
@@ -98,6 +99,14 @@ async def get_sensor(session: AsyncSession, organization_id: str, sensor_id: str
     if row is None:
         raise not_found("Sensor")
     return row
+
+
+async def sensors_of(session: AsyncSession, organization_id: str, registry_id: str, *, now: datetime) -> Sequence[Any]:
+    """As they are shown, the one that was seen last first."""
+    statement = SENSORS.one(col(Sensor.registry_id) == registry_id)
+    statement = statement.order_by(col(Sensor.last_seen_at).desc(), col(Sensor.id)).limit(_MAX_OF_REGISTRY)
+    rows: Sequence[Any] = (await session.execute(statement, {ORGANIZATION: organization_id, **_moments(now)})).all()
+    return rows
 
 
 async def delete_sensor_row(session: AsyncSession, organization_id: str, sensor_id: str) -> None:

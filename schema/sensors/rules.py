@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 
 SCAN = "scan"
@@ -26,8 +26,10 @@ class SensorStatus(StrEnum):
     OFFLINE = "offline"
 
 
-def is_offline(*, last_seen_at: datetime, registered_at: datetime, now: datetime) -> bool:
-    return last_seen_at <= now - OFFLINE_AFTER and registered_at <= now - OFFLINE_AFTER_REGISTERING
+def best_of(statuses: Collection[SensorStatus | str]) -> SensorStatus | None:
+    """How it stands with several sensors. None: there is none."""
+    order = (SensorStatus.SCANNING, SensorStatus.ONLINE, SensorStatus.OFFLINE)
+    return next((each for each in order if each in statuses), None)
 
 
 def can_scan(capabilities: Collection[str]) -> bool:

@@ -46,7 +46,7 @@ DOCUMENTS = {
     "remove": "mutation($id: ID!) { deleteRegistry(id: $id) }",
     "try": "mutation($input: TestConnectionInput!) { testRegistryConnection(input: $input) { ok message latencyMs provider authentication } }",  # noqa: E501
     "sync": "mutation($id: ID!) { syncRegistry(id: $id) { id registryId status requestedBy createdAt } }",
-    "sensors": "query($id: ID!) { registry(id: $id) { sensorStatus { online status sensors { id name hostname version status activeScans registeredAt lastSeenAt } } } }",  # noqa: E501
+    "sensors": "query($id: ID!) { registry(id: $id) { sensorStatus { online status sensors { id name hostname version status activeScans registeredAt lastHeartbeatAt } } } }",  # noqa: E501
 }
 STATUS_OF = {
     "BAD_REQUEST": 400,
@@ -493,8 +493,8 @@ async def test_a_sync_that_waits_is_the_one_that_is_asked_for(caller: Caller, si
 
 async def test_sensors_are_told_with_whether_they_answer(caller: Caller, site: Site, tenant: Tenant) -> None:
     made = (await caller.create(scanMethod="sensor")).require()
-    assert (await caller.sensors(made["id"])).require() == {"online": False, "status": "none", "sensors": []}
-    [key] = await rows(site, select(ApiKey.id).where(col(ApiKey.registry_id) == made["id"]))
+    assert (await caller.sensors(made["id"])).require() == {"online": False, "status": None, "sensors": []}
+    [key] = await rows(site, select(col(ApiKey.id)).where(col(ApiKey.registry_id) == made["id"]))
     now = datetime.now(UTC)
     for name, silent, scans in (("edge-1", timedelta(hours=1), 0), ("edge-2", timedelta(0), 2)):
         await add_sensor(site, tenant, key, made["id"], name=name, seen_at=now - silent, active_scans=scans)
@@ -545,7 +545,7 @@ async def test_what_points_to_a_removed_registry_stays_and_what_waits_for_it_end
         (await client.post("/api/scans", json=scan, headers=tenant.headers())).json()["data"]["id"] for _ in range(2)
     ]
     (await caller.change(made["id"], scanMethod="sensor")).require()
-    [key] = await rows(site, select(ApiKey.id).where(col(ApiKey.registry_id) == made["id"]))
+    [key] = await rows(site, select(col(ApiKey.id)).where(col(ApiKey.registry_id) == made["id"]))
     sensor = await add_sensor(site, tenant, key, made["id"], name="edge", seen_at=datetime.now(UTC))
     async with site.database.write() as session:
         for scan_id, state in ((waiting, SensorJobState.WAITING), (done, SensorJobState.COMPLETED)):
@@ -567,7 +567,7 @@ async def test_what_points_to_a_removed_registry_stays_and_what_waits_for_it_end
     }
     [stored] = await rows(site, select(ApiKey).where(col(ApiKey.id) == key))
     assert stored.revoked_at is not None
-    assert (await rows(site, select(Sensor.registry_id).where(col(Sensor.id) == sensor))) == [None]
+    assert (await rows(site, select(col(Sensor.registry_id)).where(col(Sensor.id) == sensor))) == [None]
     again = await client.post("/api/scans", json=scan | {"registryId": None}, headers=tenant.headers())
     assert again.status_code == 202
     asked_of_it = await client.post("/api/scans", json=scan, headers=tenant.headers())

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from schema.kernel.errors import HarborGuardError
 from schema.registries.addresses import read_address
 from schema.registries.models import RegistryProvider, Schedule
-from schema.registries.presence import Presence, presence, together
 from schema.registries.rules import detect, eligible, glob_issues, schedule_issues
 
 NOW = datetime(2026, 4, 26, 12, tzinfo=UTC)
@@ -160,31 +159,3 @@ def test_no_text_is_read_as_an_address_that_is_read_otherwise(text: str, insecur
         assert refused.issues[0].path == "url"  # noqa: PT017
     else:
         assert read_address(address.url, insecure=insecure) == address
-
-
-@pytest.mark.parametrize(
-    ("silent", "age", "scans", "expected"),
-    [
-        (0, 3600, 0, "online"),
-        (119, 3600, 0, "online"),
-        (119, 3600, 1, "scanning"),
-        (121, 3600, 1, "offline"),
-        (300, 300, 0, "online"),  # still loads its databases
-        (361, 361, 0, "offline"),
-    ],
-)
-def test_a_sensor_is_there_as_long_as_it_speaks(silent: int, age: int, scans: int, expected: str) -> None:
-    found = presence(
-        last_seen_at=NOW - timedelta(seconds=silent),
-        registered_at=NOW - timedelta(seconds=age),
-        active_scans=scans,
-        now=NOW,
-    )
-    assert found is Presence(expected)
-
-
-def test_of_several_sensors_the_best_counts() -> None:
-    assert together([]) is Presence.NONE
-    assert together([Presence.OFFLINE]) is Presence.OFFLINE
-    assert together([Presence.OFFLINE, Presence.ONLINE]) is Presence.ONLINE
-    assert together([Presence.ONLINE, Presence.SCANNING, Presence.OFFLINE]) is Presence.SCANNING

@@ -22,6 +22,8 @@ from schema.registries.events.mutations import RegistryEventsMutation
 from schema.registries.events.queries import RegistryEventsQuery
 from schema.registries.mutations import RegistriesMutation
 from schema.registries.queries import RegistriesQuery
+from schema.scans.batches.mutations import ScanBatchesMutation
+from schema.scans.batches.queries import ScanBatchesQuery
 from schema.scans.mutations import ScansMutation
 from schema.scans.queries import ScansQuery
 from schema.scans.subscriptions import ScansSubscription
@@ -33,6 +35,7 @@ from schema.vulnerabilities.queries import VulnerabilitiesQuery
 @strawberry.type(description="Everything that can be read.")
 class Query(
     ScansQuery,
+    ScanBatchesQuery,
     ComparisonsQuery,
     ImagesQuery,
     RegistriesQuery,
@@ -50,6 +53,7 @@ class Query(
 @strawberry.type(description="Everything that can be changed. Each field is one transaction.")
 class Mutation(
     ScansMutation,
+    ScanBatchesMutation,
     ImagesMutation,
     RegistriesMutation,
     RegistryEventsMutation,

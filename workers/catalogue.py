@@ -296,7 +296,7 @@ class _Pass:
             if fresh and self._registry.schedule is Schedule.ON_PUSH:
                 # Here, because the next pass would not take them for new any more.
                 principal = system_principal(self._organization_id, "push")
-                scans = await scan_tags(session, self._registry, fresh, principal, now=now)
+                scans = await scan_tags(session, self._organization_id, fresh, principal, now=now)
         if scans:
             await self._services.relay.drain_quietly()
         return image_id

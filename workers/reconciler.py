@@ -16,7 +16,9 @@ from schema.kernel.errors import HarborGuardError
 from schema.kernel.idempotency import forget_expired
 from schema.registries import lifecycle as syncs
 from schema.registries.events.repository import forget_old
+from schema.registries.scheduling import due_registries, fire
 from schema.scans import lifecycle
+from schema.scans.batches.repository import change_batch
 from schema.scans.failures import FailureCode, ScanFailure
 from schema.scans.rematching import queue_rematches
 from schema.sensors.watching import watch_sensors
@@ -32,6 +34,7 @@ async def reconcile_forever(runtime: WorkerRuntime, runner: JobRunner) -> None:
     while True:
         try:
             await reconcile(runtime, runner)
+            await run_schedules(runtime)
             judged_with = await rematch_if_switched(runtime, judged_with)
         except HarborGuardError as error:
             log.warning("reconciler.postponed", error=error.message)
@@ -39,6 +42,18 @@ async def reconcile_forever(runtime: WorkerRuntime, runner: JobRunner) -> None:
             # Whatever it was, the next pass has to come: nobody else finds what was left behind.
             log.exception("reconciler.failed")
         await asyncio.sleep(runtime.limits.reconcile_seconds)
+
+
+async def run_schedules(runtime: WorkerRuntime) -> None:
+    """Queues what is due of each registry, in a transaction of its own."""
+    services = runtime.services
+    async with services.database.read() as session:
+        due = await due_registries(session, now=services.clock())
+    for registry in due:
+        async with services.database.write() as session:
+            await fire(session, registry, now=services.clock())
+    if due:
+        await services.relay.drain_quietly()
 
 
 async def rematch_if_switched(runtime: WorkerRuntime, judged_with: str | None) -> str:
@@ -66,6 +81,8 @@ async def reconcile(runtime: WorkerRuntime, runner: JobRunner) -> None:
         for orphan in lost:
             if orphan.kind is JobKind.SYNC:
                 await syncs.end_failed(session, orphan.organization_id, orphan.subject_id, reason, now=now)
+            if orphan.kind is JobKind.BATCH:
+                await change_batch(session, orphan.organization_id, orphan.subject_id, message=reason)
             if orphan.kind is not JobKind.SCAN:
                 continue
             await lifecycle.end_failed(

@@ -14,7 +14,9 @@ from schema.jobs.repository import Lease
 from schema.kernel.errors import ErrorCode, HarborGuardError
 from schema.registries import lifecycle as syncs
 from schema.scans import lifecycle
+from schema.scans.batches.repository import change_batch
 from schema.scans.failures import FailureCode, ScanFailure
+from workers.batches import perform_batch
 from workers.catalogue import perform_sync
 from workers.leases import CancelRequestedError, LeaseLostError, work_under_lease
 from workers.rematch import perform_rematch
@@ -23,7 +25,12 @@ from workers.scan import perform_scan
 from workers.workspace import Workspace
 
 log = structlog.get_logger(__name__)
-PERFORM = {JobKind.SCAN: perform_scan, JobKind.SYNC: perform_sync, JobKind.REMATCH: perform_rematch}
+PERFORM = {
+    JobKind.SCAN: perform_scan,
+    JobKind.SYNC: perform_sync,
+    JobKind.BATCH: perform_batch,
+    JobKind.REMATCH: perform_rematch,
+}
 
 
 class JobRunner:
@@ -119,14 +126,7 @@ class JobRunner:
         async with services.database.write() as session:
             if not await repository.finish(session, lease, state, now=now):
                 return  # somebody else's job by now
-            if lease.kind is JobKind.REMATCH:
-                return
-            if lease.kind is JobKind.SYNC:
-                await _end_sync(session, lease, failure, now=now)
-            elif failure is not None:
-                await lifecycle.end_failed(session, lease.organization_id, lease.subject_id, failure, now=now)
-            else:
-                await lifecycle.end_cancelled(session, lease.organization_id, lease.subject_id, now=now)
+            await _end_subject(session, lease, failure, now=now)
         await services.signals.send(lease.subject_id)
 
     async def _hand_back(self, lease: Lease, *, attempted: bool) -> None:
@@ -136,8 +136,19 @@ class JobRunner:
         await services.relay.drain_quietly()
 
 
-async def _end_sync(session: AsyncSession, lease: Lease, failure: ScanFailure | None, *, now: datetime) -> None:
-    if failure is not None:
-        await syncs.end_failed(session, lease.organization_id, lease.subject_id, failure.message, now=now)
-    else:
-        await syncs.end_cancelled(session, lease.organization_id, lease.subject_id, now=now)
+async def _end_subject(session: AsyncSession, lease: Lease, failure: ScanFailure | None, *, now: datetime) -> None:
+    """Tells what the job was about. Without a failure it was cancelled."""
+    organization_id, subject_id = lease.organization_id, lease.subject_id
+    match lease.kind:
+        case JobKind.SCAN if failure is not None:
+            await lifecycle.end_failed(session, organization_id, subject_id, failure, now=now)
+        case JobKind.SCAN:
+            await lifecycle.end_cancelled(session, organization_id, subject_id, now=now)
+        case JobKind.SYNC if failure is not None:
+            await syncs.end_failed(session, organization_id, subject_id, failure.message, now=now)
+        case JobKind.SYNC:
+            await syncs.end_cancelled(session, organization_id, subject_id, now=now)
+        case JobKind.BATCH if failure is not None:
+            await change_batch(session, organization_id, subject_id, message=failure.message)
+        case _:
+            pass  # a batch is marked by whoever cancels it; judging again is nobody's

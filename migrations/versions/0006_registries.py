@@ -95,6 +95,7 @@ def _registries() -> None:
         ),
         _text("message", 2000, nullable=True),
         _text("requested_by"),
+        sa.Column("scans_after", sa.Boolean(), nullable=False),
         _time("created_at"),
         _time("started_at", nullable=True),
         _time("ended_at", nullable=True),
@@ -156,9 +157,18 @@ def _batches() -> None:
     _create(
         "scan_batches",
         _text("id"),
-        _text("pattern", 1000),
+        _text("images", 1000),
+        _text("tag_include", 1000),
+        _text("tag_exclude", 1000),
+        _text("registry_id", 40, nullable=True),
+        sa.Column("scanners", _JSON, nullable=False),
+        sa.Column("force", sa.Boolean(), nullable=False),
+        _time("unscanned_since", nullable=True),
+        _text("position", 40),
+        _text("message", 2000, nullable=True),
         _text("requested_by"),
         _time("created_at"),
+        _time("selected_at", nullable=True),
         _time("cancelled_at", nullable=True),
     )
     _index("scan_batches", "organization_id", "created_at", "id")

@@ -14,6 +14,7 @@ from schema.kernel.columns import TenantTable, enum_field, id_field, optional_ti
 class JobKind(StrEnum):
     SCAN = "scan"  # its subject is the scan
     SYNC = "sync"  # of a registry's catalogue; its subject is the RegistrySync
+    BATCH = "batch"  # looks for the tags of a ScanBatch, its subject, and queues their scans
     REMATCH = "rematch"  # of all tags of an organization; its subject is the state of the advisories
 
 

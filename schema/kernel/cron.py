@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from schema.kernel.errors import bad_request
-
 _SHORTHAND = {"@hourly": "0 * * * *", "@daily": "0 0 * * *", "@weekly": "0 0 * * 0", "@monthly": "0 0 1 * *"}
 _MONTHS = {
     name: number
@@ -64,7 +62,7 @@ class Cron:
 
     @classmethod
     def parse(cls, text: str) -> Cron:
-        """Raises BAD_REQUEST, in words that begin with `cron:`, for what is no expression or can never be due."""
+        """Raises ValueError, with what to tell people, for what is no expression or can never be due."""
         fields = _SHORTHAND.get(text.strip().lower(), text).split()
         if len(fields) != len(_FIELDS):
             raise _wrong(
@@ -123,13 +121,13 @@ class Cron:
             day += timedelta(days=1)
 
 
-def time_zone(name: str) -> ZoneInfo:
-    """Raises BAD_REQUEST for what is no IANA name, like `Europe/Berlin`."""
+def find_zone(name: str) -> ZoneInfo:
+    """Raises ValueError for what is no IANA name, like `Europe/Berlin`."""
     try:
         return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        message = f"timeZone: {name[:60]} is no time zone; give an IANA name like Europe/Berlin"
-        raise bad_request(message) from None
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # the last for the name of a directory
+        message = "is not a time zone; name one like Europe/Berlin or UTC"
+        raise ValueError(message) from None
 
 
 def _moment(local: datetime, zone: ZoneInfo) -> datetime:
@@ -179,5 +177,5 @@ def _value(text: str, field: _Field) -> int:
     return value
 
 
-def _wrong(message: str) -> Exception:
-    return bad_request(f"cron: {message}")
+def _wrong(message: str) -> ValueError:
+    return ValueError(message)

@@ -14,7 +14,7 @@ USERNAME = Constraint(min_length=1, max_length=300)
 PASSWORD = Constraint(min_length=1, max_length=20_000)  # the key file of a Google service account is 2,400
 SCANNERS = Constraint(max_length=12)
 GLOBS = Constraint(max_length=1000)
-CRON = Constraint(min_length=9, max_length=200)
+CRON = Constraint(min_length=1, max_length=200)
 TIME_ZONE = Constraint(min_length=1, max_length=60)
 # They become parts of addresses, so nothing that could lead to another host.
 PATH = Constraint(pattern=r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,198}[A-Za-z0-9])?", hint="must be a name or a path of names")
@@ -30,7 +30,7 @@ _SCANNERS = "Engines of scans nobody asks for one by one; empty: all."
 _INCLUDE = "Globs of the tags that count, by commas, like `v*,latest`. Default *."
 _EXCLUDE = "Globs of those that do not, by commas, like `*-dev`; none by default."
 _SCHEDULE = "When it is synchronized and its tags are scanned by themselves. Default manual."
-_CRON = "The times of the schedule cron, like `30 2 * * 1-5`: minute, hour, day of month, month, day of week."
+_CRON = "The times of the schedule cron, like `30 2 * * 1-5`: minute, hour, day of month, month, day of week; or `@daily`."
 _ZONE = "The zone of the schedule's times, like `Europe/Berlin`. Default UTC."
 
 
@@ -85,6 +85,15 @@ class UpdateRegistryInput:
     schedule: Schedule | None = strawberry.field(default=strawberry.UNSET, description=_SCHEDULE)
     cron: str | None = constrained(CRON, description=_CRON, default=strawberry.UNSET)
     time_zone: str | None = constrained(TIME_ZONE, description=_ZONE, default=strawberry.UNSET)
+
+
+@strawberry.input(description="Whose schedules to run now.")
+class ScheduleScansInput:
+    registry_ids: list[strawberry.ID] | None = constrained(
+        Constraint(min_length=1, max_length=200),
+        description="`reg-…`, with or without a schedule; by default all registries that have one.",
+        default=None,
+    )
 
 
 @strawberry.input(description="What to try: a registry that is saved, or an address and an account that are not.")

@@ -13,6 +13,7 @@ from sqlmodel import col
 
 from schema.kernel.tenancy import tenant
 from schema.registries.models import Registry, RegistryStatus, RegistrySync, SyncStatus
+from schema.scans.batches.running import BatchRequest, queue_batch
 
 HEALTH_OF = 10  # syncs
 MAX_MESSAGE = 2000  # characters
@@ -63,8 +64,23 @@ async def count(session: AsyncSession, organization_id: str, sync_id: str, added
 async def end_complete(
     session: AsyncSession, organization_id: str, sync_id: str, *, left_out: str | None, now: datetime
 ) -> None:
-    """`left_out` says what could not be looked at."""
+    """`left_out` says what could not be looked at. Queues the scans that wait for it."""
     await _end(session, organization_id, sync_id, SyncStatus.COMPLETE, left_out, now=now)
+    statement = (
+        select(Registry, col(RegistrySync.requested_by))
+        .join(RegistrySync, col(RegistrySync.registry_id) == col(Registry.id))
+        .where(
+            tenant(RegistrySync, organization_id),
+            tenant(Registry, organization_id),
+            col(RegistrySync.id) == sync_id,
+            col(RegistrySync.scans_after),
+        )
+    )
+    for registry, requested_by in (await session.execute(statement)).tuples():
+        request = BatchRequest(
+            registry_id=registry.id, tag_include=registry.tag_include, tag_exclude=registry.tag_exclude
+        )
+        await queue_batch(session, organization_id, request, requested_by=requested_by, now=now)
 
 
 async def end_failed(session: AsyncSession, organization_id: str, sync_id: str, message: str, *, now: datetime) -> None:

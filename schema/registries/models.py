@@ -126,6 +126,7 @@ class RegistrySync(TenantTable, table=True):
     tags_gone: int = 0
     message: str | None = Field(default=None, max_length=2000)  # why it failed, or what it left out
     requested_by: str  # actor kind and id, "system:schedule"
+    scans_after: bool = False  # once it is complete, every tag that counts is scanned
     created_at: datetime = time_field()
     started_at: datetime | None = optional_time_field()
     ended_at: datetime | None = optional_time_field()

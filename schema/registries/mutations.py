@@ -10,9 +10,9 @@ from schema.kernel.errors import conflict
 from schema.kernel.operations import Info, mutation_field, received_field
 from schema.kernel.ports import RateBudget
 from schema.registries import repository, saving, trying
-from schema.registries.inputs import CreateRegistryInput, TestConnectionInput, UpdateRegistryInput
+from schema.registries.inputs import CreateRegistryInput, ScheduleScansInput, TestConnectionInput, UpdateRegistryInput
 from schema.registries.models import ScanMethod
-from schema.registries.types import ConnectionTest, RegistrySync, SavedRegistry
+from schema.registries.types import ConnectionTest, RegistrySync, SavedRegistry, ScheduledRun
 
 # Whoever tries addresses makes this server knock at them.
 TEST_BUDGET = RateBudget(family="registries.test", requests=20, seconds=60)
@@ -85,6 +85,21 @@ class RegistriesMutation:
                 raise conflict("A sensor looks at this registry; it reports what it finds by itself")
             sync_id = await saving.request_sync(context, session, id)
             return cast("RegistrySync", await repository.get_sync(session, context.organization_id, sync_id))
+
+    @mutation_field(
+        "registries:admin",
+        description=(
+            "Does now what the schedules of registries stand for: looks at their catalogues and scans the tags that are due. "
+            "For a registry without a schedule, all its tags. NOT_FOUND when one of them is not there; then nothing is done."
+        ),
+    )
+    async def schedule_scans(
+        self, info: Info, input: Annotated[ScheduleScansInput, strawberry.argument(description="Which registries.")]
+    ) -> list[ScheduledRun]:
+        context = info.context
+        async with context.write() as session:
+            runs = await saving.run_schedules(context, session, input.registry_ids)
+        return cast("list[ScheduledRun]", runs)
 
     @received_field(
         "registries:test",

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from schema.kernel.cron import Cron, find_zone
 from schema.kernel.errors import Issue
 from schema.registries.models import RegistryProvider, Schedule
 
 GITLAB_PORT = ":5050"
 MAX_GLOBS = 50
 _GLOB = re.compile(r"[A-Za-z0-9_.*?!\[\]-]{1,128}")
-_ZONE = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*")
-# Minute, hour, day of the month, month, day of the week. What each may hold is for whoever computes the next time.
-_CRON_FIELD = re.compile(r"[0-9A-Za-z*/,?#-]+")
-_CRON_FIELDS = 5
 # What a provider's registries are called. Harbor, Nexus, JFrog and Quay on hosts of one's own are called anything, and
 # gcr.io is no Artifact Registry: those are CUSTOM until the caller says what they are.
 _NAMED: tuple[tuple[RegistryProvider, re.Pattern[str]], ...] = (
@@ -76,24 +72,15 @@ def schedule_issues(schedule: Schedule, cron: str | None, time_zone: str) -> Ite
     if schedule is Schedule.CRON:
         if cron is None:
             yield Issue("cron", "Required by the schedule cron, like 30 2 * * 1-5")
-        elif not _is_cron(cron):
-            yield Issue("cron", "must have five fields: minute, hour, day of month, month, day of week")
+        else:
+            yield from _parse_issues("cron", Cron.parse, cron)
     elif cron is not None:
         yield Issue("cron", f"has no meaning with the schedule {schedule}; set schedule to cron, or cron to null")
-    if not _is_zone(time_zone):
-        yield Issue("timeZone", "is not a time zone; name one like Europe/Berlin or UTC")
+    yield from _parse_issues("timeZone", find_zone, time_zone)
 
 
-def _is_cron(text: str) -> bool:
-    fields = text.split()
-    return len(fields) == _CRON_FIELDS and all(_CRON_FIELD.fullmatch(field) for field in fields)
-
-
-def _is_zone(name: str) -> bool:
-    if not _ZONE.fullmatch(name):
-        return False
+def _parse_issues(path: str, parse: Callable[[str], object], text: str) -> Iterator[Issue]:
     try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # the last for the name of a directory
-        return False
-    return True
+        parse(text)
+    except ValueError as error:
+        yield Issue(path, str(error))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import strawberry
@@ -13,7 +14,7 @@ from schema.audit.repository import record
 from schema.credentials.repository import insert_api_key
 from schema.jobs.repository import request_cancel
 from schema.kernel.context import RequestContext
-from schema.kernel.errors import Issue, invalid
+from schema.kernel.errors import Issue, invalid, not_found
 from schema.kernel.ids import IdPrefix, new_id
 from schema.kernel.plans import require_room
 from schema.kernel.principal import Role
@@ -25,11 +26,13 @@ from schema.registries.addresses import read_address
 from schema.registries.inputs import CreateRegistryInput, RegistryOptionsInput, UpdateRegistryInput
 from schema.registries.models import Registry, RegistryProvider, ScanMethod, Schedule
 from schema.registries.rules import detect, glob_issues, schedule_issues
+from schema.registries.scheduling import ScheduledRun, chosen_registries, next_run, run
 from schema.registries.syncing import queue_sync
 from schema.scans import lifecycle
 from schema.scans.models import Engine
 
 MAX_KEY_NAME = 200
+_TIMED_BY = frozenset({"schedule", "cron", "time_zone"})
 # What makes the catalogue be looked at anew.
 _REACHED_BY = frozenset({"host", "insecure", "provider", "username", "sealed_password", "options"})
 
@@ -71,6 +74,9 @@ class RegistrySettings:
             "cron": self.cron,
             "time_zone": self.time_zone,
         }
+
+    def next_run(self, registry_id: str, now: datetime) -> datetime | None:
+        return next_run(registry_id, self.schedule, self.cron, self.time_zone, after=now)
 
     def issues(self) -> Iterator[Issue]:
         yield from glob_issues("tagInclude", self.tag_include)
@@ -115,7 +121,8 @@ async def add_registry(context: RequestContext, given: CreateRegistryInput) -> t
         await repository.require_free_name(session, organization_id, settings.name)
         sealed = await repository.seal_password(context.services.keys, organization_id, registry_id, given.password)
         identity = {"id": registry_id, "organization_id": organization_id, "created_at": now, "updated_at": now}
-        await repository.insert_registry(session, settings.values() | identity | {"sealed_password": sealed})
+        values = settings.values() | identity | {"sealed_password": sealed}
+        await repository.insert_registry(session, values | {"next_run_at": settings.next_run(registry_id, now)})
         details = {
             "name": settings.name,
             "provider": settings.provider.value,
@@ -145,6 +152,8 @@ async def change_registry(context: RequestContext, registry_id: str, given: Upda
         await repository.require_free_name(session, organization_id, settings.name, but=registry_id)
         changed = {name for name, value in values.items() if getattr(before, name) != value}
         becomes_sensors = settings.scan_method is ScanMethod.SENSOR and "scan_method" in changed
+        if changed & _TIMED_BY:
+            values["next_run_at"] = settings.next_run(registry_id, now)
         await repository.change_registry(session, organization_id, registry_id, values | {"updated_at": now})
         await _record(context, session, "registry.updated", registry_id, {"changed": sorted(map(_shown, changed))})
         if settings.scan_method is ScanMethod.CLOUD and changed & (_REACHED_BY | {"scan_method"}):
@@ -177,6 +186,29 @@ async def request_sync(context: RequestContext, session: AsyncSession, registry_
     principal = context.principal
     requested_by = f"{principal.actor_kind}:{principal.actor_id}"
     return await queue_sync(session, context.organization_id, registry_id, requested_by=requested_by, now=context.now())
+
+
+async def run_schedules(
+    context: RequestContext, session: AsyncSession, registry_ids: Sequence[str] | None
+) -> list[ScheduledRun]:
+    """Of those registries, or of all that have a schedule. NOT_FOUND."""
+    principal = context.principal
+    registries = await chosen_registries(session, context.organization_id, registry_ids)
+    if registry_ids is not None and {registry.id for registry in registries} != set(registry_ids):
+        raise not_found("Registry")
+    runs = []
+    for registry in registries:
+        requested_by = f"{principal.actor_kind}:{principal.actor_id}"
+        done = await run(session, registry, requested_by=requested_by, now=context.now())
+        await _record(
+            context,
+            session,
+            "registry.schedule_run",
+            registry.id,
+            {"syncId": done.sync_id, "batchId": done.batch_id},
+        )
+        runs.append(done)
+    return runs
 
 
 def _changed(before: Registry, given: UpdateRegistryInput) -> RegistrySettings:

@@ -98,6 +98,17 @@ class RegistrySync:
     created_at: datetime = strawberry.field(description="When it was asked for.")
 
 
+@strawberry.type(description="What was queued for a registry.")
+class ScheduledRun:
+    registry_id: strawberry.ID = strawberry.field(description="`reg-…`.")
+    sync_id: strawberry.ID | None = strawberry.field(
+        description="The look at its catalogue; null where it is not time for one, or a sensor looks."
+    )
+    batch_id: strawberry.ID | None = strawberry.field(
+        description="The batch of scans; null where no tag is due, or the scans come after the look."
+    )
+
+
 @strawberry.type(description="What came of trying a registry.")
 class ConnectionTest:
     ok: bool = strawberry.field(description="Whether it answers and takes the credentials.")

@@ -141,15 +141,24 @@ class Scan(VerdictColumns, table=True):
 
 
 class ScanBatch(TenantTable, table=True):
-    """Scans that were asked for at once, to be followed and cancelled together."""
+    """Tags that are scanned at once, to be followed and cancelled together. Its job looks for them (workers/batches.py)."""
 
     __tablename__ = "scan_batches"
     __table_args__ = (Index(None, "organization_id", "created_at", "id"),)
 
     id: str = id_field()
-    pattern: str = Field(max_length=1000)  # what was asked for, to be read by people
-    requested_by: str
+    images: str = Field(max_length=1000)  # globs of image names, by commas
+    tag_include: str = Field(max_length=1000)
+    tag_exclude: str = Field(max_length=1000)
+    registry_id: str | None = Field(default=None, max_length=40)  # only its images; that one may be gone by now
+    scanners: list[str] = json_field(nullable=False)  # none: those of each image's registry
+    force: bool = False
+    unscanned_since: datetime | None = optional_time_field()  # only tags that nobody wanted scanned since then
+    position: str = Field(default="", max_length=40)  # the last tag that was looked at
+    message: str | None = Field(default=None, max_length=2000)  # why looking for tags failed
+    requested_by: str  # actor kind and id, "system:schedule"
     created_at: datetime = time_field()
+    selected_at: datetime | None = optional_time_field()  # when every tag had been looked at
     cancelled_at: datetime | None = optional_time_field()
 
 

@@ -29,6 +29,7 @@ class ScansQuery:
         after: AfterCursor = None,
         search: SearchText = None,
         status: Annotated[list[ScanStatusFilter] | None, strawberry.argument(description="Any of these.")] = None,
+        batch_id: Annotated[strawberry.ID | None, strawberry.argument(description="Those of this batch.")] = None,
     ) -> Page[Scan]:
         async with info.context.read() as session:
             return await repository.list_scans(
@@ -37,6 +38,7 @@ class ScansQuery:
                 page_request(page=page, limit=limit, sort=sort, after=after),
                 statuses=[wanted.status for wanted in status] if status else None,
                 search=search,
+                batch_id=batch_id,
                 wanted=wanted(info, "items"),
             )
 

@@ -58,6 +58,7 @@ SCANS = Listing(
     },
     filters={
         "statuses": col(Scan.status).in_(any_of("statuses")),
+        "batch_id": col(Scan.batch_id) == parameter("batch_id"),
         "search": or_(contains(col(Scan.reference), "search"), contains(func.coalesce(col(Scan.digest), ""), "search")),
     },
     sorts={
@@ -106,10 +107,11 @@ async def list_scans(
     *,
     statuses: Sequence[ScanStatus] | None = None,
     search: str | None = None,
+    batch_id: str | None = None,
     wanted: Wanted = None,
 ) -> Page[Any]:
     """`search` looks in the reference and the digest."""
-    given = {"statuses": statuses, "search": pattern(search)}
+    given = {"statuses": statuses, "search": pattern(search), "batch_id": batch_id}
     return await fetch_page(session, SCANS, organization_id, request, filters=given, wanted=wanted)
 
 

@@ -182,7 +182,7 @@ async def _file(
     await count_tags(session, organization_id, image_id)
     done = Counter({"filed": 1} if fresh or changes else {"known already": 1})
     if registry.schedule is Schedule.ON_PUSH and fresh and registry.scan_method is ScanMethod.CLOUD:
-        scans = await scan_tags(session, registry, fresh, system_principal(organization_id, "push"), now=now)
+        scans = await scan_tags(session, organization_id, fresh, system_principal(organization_id, "push"), now=now)
         done["queued for a scan"] += len(scans)
     return done
 

@@ -18,6 +18,10 @@ POST   /api/scans                                    scans:create            10/
 GET    /api/scans/compare                            scans:view
 POST   /api/scans/import                             scans:create            10/60s
 POST   /api/scans/upload                             sensors:connect
+POST   /api/scans/bulk                               scans:create            10/60s
+GET    /api/scans/bulk                               scans:view
+GET    /api/scans/bulk/{batchId}                     scans:view
+POST   /api/scans/bulk/{batchId}/cancel              scans:edit
 GET    /api/scans/{scanId}                           scans:view
 DELETE /api/scans/{scanId}                           scans:delete
 GET    /api/scans/{scanId}/status                    scans:view
@@ -45,6 +49,7 @@ GET    /api/images/{imageId}/sarif                   images:view
 GET    /api/images/{imageId}/export                  images:view
 GET    /api/registries                               registries:view
 POST   /api/registries                               registries:create
+POST   /api/registries/schedule-scans                registries:admin
 POST   /api/registries/test-connection               registries:test         20/60s
 GET    /api/registries/{registryId}                  registries:view
 PUT    /api/registries/{registryId}                  registries:edit

@@ -35,6 +35,7 @@ INPUT_IDS = {
 }
 # What else a required input needs to be valid.
 INPUT_VALUES: dict[str, Any] = {
+    "images": "stranger.example/*",
     "image": "stranger.example/app:1",
     "name": "stranger",
     "email": "nobody@example.com",

@@ -26,6 +26,7 @@ from schema.kernel.principal import Principal
 from schema.kernel.scalars import ByteStream
 from schema.registries.models import RegistryProvider
 from schema.registries.repository import add_registry
+from schema.scans.batches.running import BatchRequest, queue_batch
 from schema.scans.evidence import (
     CheckLevel,
     CheckOutcome,
@@ -113,6 +114,13 @@ async def furnish(site: Site, name: str) -> Estate:
             username=None,
             password=None,
             keys=site.services.keys,
+            now=datetime.now(UTC),
+        )
+        ids[IdPrefix.SCAN_BATCH] = await queue_batch(
+            session,
+            tenant.organization_id,
+            BatchRequest(images=f"{canary}.example/*"),
+            requested_by=f"user:{canary}",
             now=datetime.now(UTC),
         )
     ids[IdPrefix.SENSOR] = await _sensor(site, principal, ids, canary)

@@ -34,10 +34,12 @@ from schema.kernel.context import RequestContext, Services
 from schema.kernel.errors import HarborGuardError, bad_request, conflict
 from schema.kernel.ports import OutgoingError
 from schema.kernel.principal import ActorKind, Principal, Role
+from schema.kernel.sealed import count_sealed, rewrap_batch
 from schema.organizations.repository import sole_organization
 from schema.organizations.setup import ensure_setup_token
 from schema.registries.models import RegistryProvider
 from schema.registries.repository import add_registry as store_registry
+from schema.sealed import SEALED_COLUMNS
 from workers.feeds.update import FeedSource, update_feed
 
 MAX_FEED_BYTES = 8 * 1024**3
@@ -115,6 +117,39 @@ async def create_key(
         context = acting(services, await operator_of(services, organization_id))
         data = await execute(CREATE_KEY, {"input": given}, context)
     return str(data["secret"])
+
+
+async def rotate_keys(settings: Settings, *, every: bool, batch: int, console: Console, out: Console) -> bool:
+    """Wraps the keys of all stored secrets with the newest key; False when some secret is still under another one."""
+    async with services_of(settings) as services:
+        keys, total, rewrapped, damaged = services.keys, 0, 0, 0
+        async with services.database.read() as session:
+            for place in SEALED_COLUMNS:
+                total += await count_sealed(session, place, but=None if every else keys.key_id)
+        with _progress(console) as progress:
+            task = progress.add_task("Wrapping keys", total=total)
+            for place in SEALED_COLUMNS:
+                after: tuple[str, ...] | None = None
+                while True:
+                    outcome = await rewrap_batch(services.database, place, keys, after=after, size=batch, every=every)
+                    rewrapped, damaged = rewrapped + outcome.done, damaged + len(outcome.damaged)
+                    progress.advance(task, outcome.done + len(outcome.damaged))
+                    for problem in outcome.damaged:
+                        progress.console.print(f"[yellow]left[/] {escape(problem)}", highlight=False)
+                    after = outcome.last
+                    if after is None:
+                        break
+        left = 0
+        async with services.database.read() as session:
+            for place in SEALED_COLUMNS:
+                left += await count_sealed(session, place, but=keys.key_id)
+    out.print(f"{rewrapped:,} keys wrapped with {keys.key_id}", highlight=False)
+    if left:
+        what = "could not be opened" if damaged else "were stored by servers that do not have this key first yet"
+        out.print(f"{left:,} secrets are still under another key: they {what}. Keep the old key.", highlight=False)
+    else:
+        out.print("No secret needs another key any more: older ones may be removed.", highlight=False)
+    return left == 0
 
 
 async def migrate(settings: Settings) -> None:

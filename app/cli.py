@@ -55,7 +55,9 @@ cli = typer.Typer(
     epilog="Start here: `harborguard serve`, then open the address it prints.",
 )
 keys = typer.Typer(
-    help="API keys for pipelines.", no_args_is_help=True, epilog="Example: `harborguard keys create build`"
+    help="API keys for pipelines, and the keys under which secrets are stored.",
+    no_args_is_help=True,
+    epilog="Example: `harborguard keys create build`",
 )
 advisories = typer.Typer(
     help="The advisory data that vulnerabilities are matched against.",
@@ -194,6 +196,25 @@ def create_key(
     )
     sys.stdout.write(f"{secret}\n")
     progress_console.print("Keep it now: it is not shown again.")
+
+
+@keys.command("rotate", epilog="Example: `HARBORGUARD_KEY_PROVIDER=vault,file harborguard keys rotate`")
+def rotate_keys(
+    *,
+    every: Annotated[
+        bool,
+        typer.Option("--all", help="Also what the newest key has wrapped already, such as under an older version."),
+    ] = False,
+    batch: Annotated[int, typer.Option(min=1, max=5000, help="Secrets at a time.")] = 500,
+) -> None:
+    """Wrap the keys of all stored secrets with the newest key, while servers run. Run it again to go on after a stop."""
+    from app import administration  # noqa: PLC0415
+
+    done = run(
+        administration.rotate_keys(settings_or_exit(), every=every, batch=batch, console=progress_console, out=out)
+    )
+    if not done:
+        raise typer.Exit(1)
 
 
 _ACCEPT_SHRINK = typer.Option("--accept-shrink", help="Accept a feed that has lost more than half of its records.")

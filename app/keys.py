@@ -59,11 +59,11 @@ class FileKeyProvider:
         """16 hex digits that name the master key and tell nothing about it."""
         return self._key_id
 
-    def wrap(self, data_key: bytes, *, context: bytes) -> bytes:
+    async def wrap(self, data_key: bytes, *, context: bytes) -> bytes:
         nonce = os.urandom(_NONCE_BYTES)
         return nonce + self._cipher.encrypt(nonce, data_key, context)
 
-    def unwrap(self, wrapped: bytes, *, key_id: str, context: bytes) -> bytes:
+    async def unwrap(self, wrapped: bytes, *, key_id: str, context: bytes) -> bytes:
         """Raises ValueError when the data key was wrapped by another master key, for another context, or changed."""
         if key_id != self._key_id:
             msg = f"the secret was sealed under the master key {key_id}, this server has {self._key_id}"

@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from app.blobs import DirectoryBlobStore
-from app.keys import FileKeyProvider, server_secrets
+from app.key_ring import open_keys
+from app.keys import server_secrets
 from app.migrations import upgrade
 from app.outgoing import OutgoingClient, OutgoingPolicy
 from app.queue import FUNCTION, QUEUE_NAME, ArqQueue, Redis, RedisSignals
@@ -22,11 +23,13 @@ from schema.kernel.context import Limits, Services
 from schema.kernel.database import Database
 from schema.kernel.outbox import OutboxRelay
 from schema.kernel.secrets import SessionSigner, TokenMint
+from schema.organizations.plans import PLAN_LIMITS
 from schema.scans.models import Engine
 from workers.engines.running import EngineLimits
 from workers.engines.tools import Toolbox, default_databases
 from workers.feeds.update import FeedSchedule
 from workers.oci.limits import ImageLimits
+from workers.oci.probe import HttpRegistryProbe
 from workers.runtime import WorkerLimits, WorkerRuntime
 from workers.sandbox import SandboxLimits
 from workers.supervisor import running_worker
@@ -38,36 +41,39 @@ async def open_services(settings: Settings, connections: Redis) -> AsyncIterator
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     master_key = None if settings.master_key is None else settings.master_key.get_secret_value()
     pepper, signing_key = server_secrets(settings.data_dir, master_key)
-    database = Database(settings.database)
-    redis = connections.connect()
-    rates = WindowLimiter(settings.redis_url)
-    try:
-        await upgrade(database)
-        services = Services(
-            database=database,
-            relay=OutboxRelay(database, ArqQueue(redis)),
-            signals=RedisSignals(redis),
-            blobs=DirectoryBlobStore(settings.data_dir.absolute() / "uploads"),
-            keys=FileKeyProvider(settings.data_dir, master_key),
-            mint=TokenMint(pepper),
-            signer=SessionSigner(signing_key),
-            rates=rates,
-            clock=utc_now,
-            limits=Limits(
-                max_upload_bytes=settings.max_upload_bytes,
-                max_report_bytes=settings.max_report_bytes,
-                session_idle_seconds=settings.session_idle_minutes * 60,
-                session_absolute_seconds=settings.session_absolute_hours * 3600,
-            ),
-        )
+    async with open_keys(settings) as keys, OutgoingClient(outgoing_policy(settings)) as http:
+        database = Database(settings.database)
+        redis = connections.connect()
+        rates = WindowLimiter(settings.redis_url)
         try:
-            yield services
+            await upgrade(database)
+            services = Services(
+                database=database,
+                relay=OutboxRelay(database, ArqQueue(redis)),
+                signals=RedisSignals(redis),
+                blobs=DirectoryBlobStore(settings.data_dir.absolute() / "uploads"),
+                keys=keys,
+                mint=TokenMint(pepper),
+                signer=SessionSigner(signing_key),
+                rates=rates,
+                registry_probe=HttpRegistryProbe(http),
+                clock=utc_now,
+                limits=Limits(
+                    max_upload_bytes=settings.max_upload_bytes,
+                    max_report_bytes=settings.max_report_bytes,
+                    session_idle_seconds=settings.session_idle_minutes * 60,
+                    session_absolute_seconds=settings.session_absolute_hours * 3600,
+                    plans=PLAN_LIMITS | {plan.value: limits for plan, limits in settings.plan_limits.items()},
+                ),
+            )
+            try:
+                yield services
+            finally:
+                await services.background.settle()
         finally:
-            await services.background.settle()
-    finally:
-        await rates.close()
-        await redis.aclose(close_connection_pool=True)
-        await database.close()
+            await rates.close()
+            await redis.aclose(close_connection_pool=True)
+            await database.close()
 
 
 def outgoing_policy(settings: Settings) -> OutgoingPolicy:

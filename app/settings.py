@@ -21,6 +21,8 @@ from pydantic_settings import (
 
 from schema.advisories.catalog import find_feed, read_mirrors
 from schema.kernel.errors import HarborGuardError
+from schema.kernel.plans import PlanLimits
+from schema.organizations.models import Plan
 
 Network = IPv4Network | IPv6Network
 GIB = 1024**3
@@ -30,6 +32,14 @@ MIB = 1024**2
 class LogFormat(StrEnum):
     JSON = "json"
     CONSOLE = "console"
+
+
+class KeyService(StrEnum):
+    """What wraps the keys of stored secrets."""
+
+    FILE = "file"
+    VAULT = "vault"
+    AWS_KMS = "aws-kms"
 
 
 class LogLevel(StrEnum):
@@ -80,6 +90,35 @@ class Settings(BaseSettings):
         default=None,
         description="32 bytes, base64: wraps stored secrets and keys tokens. Default: a key file made on first start in the "
         "data directory; losing it makes stored secrets and all tokens unusable.",
+    )
+    key_provider: Annotated[tuple[KeyService, ...], NoDecode] = Field(
+        default=(KeyService.FILE,),
+        min_length=1,
+        description="What wraps the keys of stored secrets: `file`, `vault`, `aws-kms`. Of several, comma-separated, the first "
+        "wraps and the others still unwrap, until `harborguard keys rotate` has been run.",
+    )
+    wrapping_keys: SecretStr | None = Field(
+        default=None,
+        description="Of the provider `file`: wrapping keys of their own (32 bytes, base64), comma-separated, the newest first. "
+        "Default: one derived from the master key, which always still unwraps.",
+    )
+    key_vault_url: str = Field(default="", description="HashiCorp Vault, like `https://vault.example:8200`.")
+    key_vault_token: SecretStr | None = Field(
+        default=None, description="Token that may encrypt and decrypt with the key."
+    )
+    key_vault_token_file: Path | None = Field(
+        default=None, description="File that holds the token, read at every use; an agent may renew it."
+    )
+    key_vault_namespace: str = Field(default="", description="Namespace, of Vault Enterprise.")
+    key_vault_mount: str = Field(default="transit", description="Where the transit engine is mounted.")
+    key_vault_key: str = Field(default="harborguard", description="The key's name; its type is `aes256-gcm96`.")
+    key_kms_key: str = Field(default="", description="AWS KMS: id, ARN or alias of a symmetric key.")
+    key_kms_region: str = Field(default="", description="Its region, like `eu-central-1`.")
+    key_kms_access_key_id: str = Field(default="", description="Access key that may Encrypt and Decrypt with it.")
+    key_kms_secret_access_key: SecretStr | None = Field(default=None, description="Its secret.")
+    key_kms_session_token: SecretStr | None = Field(default=None, description="Its session token, if it has one.")
+    key_kms_endpoint: str = Field(
+        default="", description="Address of the service, such as a private endpoint. Default: the region's own."
     )
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(
         default=(), description="Networks whose `X-Forwarded-For` is believed, comma-separated."
@@ -162,6 +201,11 @@ class Settings(BaseSettings):
         default=512 * MIB, ge=128 * MIB, description="Memory of the child process that reads an image, in bytes."
     )
     analysis_timeout_seconds: int = Field(default=600, ge=5, description="Time for reading one image, in seconds.")
+    plan_limits: dict[Plan, PlanLimits] = Field(
+        default_factory=dict,
+        description="What plans hold, as JSON, where it is to be other than the default: "
+        '`{"FREE": {"registries": 2, "scans_per_month": 500, "members": 5}}`. What is left out of a plan has no limit.',
+    )
     url: str = Field(
         default="",
         description="Server that `harborguard scan` and `upload` ask, like `https://harborguard.example`. "
@@ -172,7 +216,7 @@ class Settings(BaseSettings):
     log_format: LogFormat = Field(default=LogFormat.JSON, description="`json` for machines, `console` for people.")
     log_level: LogLevel = Field(default=LogLevel.INFO, description="Least level that is logged.")
 
-    @field_validator("trusted_proxies", "outgoing_allowed_networks", "advisory_feeds", mode="before")
+    @field_validator("trusted_proxies", "outgoing_allowed_networks", "advisory_feeds", "key_provider", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value

@@ -223,6 +223,37 @@ ROUTES: tuple[Route, ...] = (
         envelope=Envelope.FILE,
         data=("document",),
     ),
+    # Registries
+    Route(method="GET", path="/api/registries", operation="listRegistries", tag="registries", envelope=Envelope.PAGE),
+    Route(
+        method="POST",
+        path="/api/registries",
+        operation="createRegistry",
+        tag="registries",
+        status=201,
+        location="/api/registries/{id}",
+        creates=True,
+    ),
+    Route(method="POST", path="/api/registries/test-connection", operation="testRegistryConnection", tag="registries"),
+    Route(method="GET", path="/api/registries/{registryId}", operation="getRegistry", tag="registries"),
+    Route(method="PUT", path="/api/registries/{registryId}", operation="updateRegistry", tag="registries"),
+    Route(
+        method="DELETE",
+        path="/api/registries/{registryId}",
+        operation="deleteRegistry",
+        tag="registries",
+        envelope=Envelope.EMPTY,
+    ),
+    Route(
+        method="POST", path="/api/registries/{registryId}/sync", operation="syncRegistry", tag="registries", status=202
+    ),
+    Route(
+        method="GET",
+        path="/api/registries/{registryId}/sensor-status",
+        operation="getRegistrySensorStatus",
+        tag="registries",
+        data=("sensorStatus",),
+    ),
     # Vulnerabilities
     Route(
         method="GET",

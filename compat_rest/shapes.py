@@ -135,7 +135,10 @@ class Shapes:
 
 def object_of(properties: Json, *, required: Sequence[str] | None = None) -> Json:
     """Everything is required that is not said to be optional."""
-    return {"type": "object", "properties": properties, "required": [*(properties if required is None else required)]}
+    names = [*(properties if required is None else required)]
+    return {"type": "object", "properties": properties} | (
+        {"required": names} if names else {}
+    )  # OpenAPI 3.0: never empty
 
 
 def described(description: str | None) -> Json:

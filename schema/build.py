@@ -18,6 +18,8 @@ from schema.kernel.operations import policy_of
 from schema.kernel.scalars import SCALARS
 from schema.organizations.mutations import OrganizationsMutation
 from schema.organizations.queries import OrganizationsQuery
+from schema.registries.mutations import RegistriesMutation
+from schema.registries.queries import RegistriesQuery
 from schema.scans.mutations import ScansMutation
 from schema.scans.queries import ScansQuery
 from schema.scans.subscriptions import ScansSubscription
@@ -29,6 +31,7 @@ class Query(
     ScansQuery,
     ComparisonsQuery,
     ImagesQuery,
+    RegistriesQuery,
     VulnerabilitiesQuery,
     DashboardQuery,
     OrganizationsQuery,
@@ -39,7 +42,7 @@ class Query(
 
 
 @strawberry.type(description="Everything that can be changed. Each field is one transaction.")
-class Mutation(ScansMutation, ImagesMutation, OrganizationsMutation, CredentialsMutation):
+class Mutation(ScansMutation, ImagesMutation, RegistriesMutation, OrganizationsMutation, CredentialsMutation):
     pass
 
 

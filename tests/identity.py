@@ -26,7 +26,7 @@ from schema.kernel.context import Limits, RequestContext, Services
 from schema.kernel.database import Database
 from schema.kernel.errors import HarborGuardError
 from schema.kernel.outbox import OutboxRelay
-from schema.kernel.ports import BlobStore, JobQueue, RateBudget, RateState, Signals
+from schema.kernel.ports import BlobStore, JobQueue, RateBudget, RateState, RegistryProbe, Signals
 from schema.kernel.principal import ActorKind, Principal, Role
 from schema.kernel.scalars import SCALARS
 from schema.kernel.secrets import SessionSigner, TokenMint, hash_password
@@ -127,6 +127,7 @@ class Identity:
             mint=TokenMint(PEPPER),
             signer=SessionSigner(SESSION_KEY),
             rates=self.limiter,
+            registry_probe=cast("RegistryProbe", object()),
             clock=self.clock,
             limits=Limits(
                 max_upload_bytes=1, session_idle_seconds=IDLE_SECONDS, session_absolute_seconds=ABSOLUTE_SECONDS

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from schema.images.reference import ImageReference
 from schema.images.repository import get_upload
+from schema.kernel.errors import ErrorCode, HarborGuardError
 from schema.registries.repository import RegistryAccess, open_registry
+from schema.scans.failures import FailureCode, ScanFailure
 from schema.scans.models import Scan, SourceKind
 from workers.oci.layout import Image
 from workers.oci.providers import pull_credentials
@@ -68,7 +70,13 @@ async def _access(scan: Scan, runtime: WorkerRuntime) -> RegistryAccess | None:
     if scan.source is None:
         return None
     async with runtime.services.database.read() as session:
-        return await open_registry(session, scan.organization_id, scan.source, runtime.services.keys)
+        try:
+            return await open_registry(session, scan.organization_id, scan.source, runtime.services.keys)
+        except HarborGuardError as error:
+            if error.code is not ErrorCode.NOT_FOUND:
+                raise
+            reason = f"The registry that {scan.reference} was to come from has been removed; scan it again"
+            raise ScanFailure(FailureCode.REGISTRY_UNREACHABLE, reason) from None
 
 
 async def _uploaded(scan: Scan, runtime: WorkerRuntime) -> Path:

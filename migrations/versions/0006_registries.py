@@ -81,6 +81,7 @@ def _registries() -> None:
     op.execute(
         "UPDATE registries SET url = CASE WHEN insecure THEN 'http://' ELSE 'https://' END || host WHERE url = ''"
     )
+    _index("registries", "organization_id", "created_at", "id")
     _index("registries", "next_run_at")
     _create(
         "registry_syncs",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,7 +16,17 @@ from schema.kernel.background import Background
 from schema.kernel.database import Database
 from schema.kernel.errors import ErrorCode, HarborGuardError
 from schema.kernel.outbox import OutboxRelay
-from schema.kernel.ports import BlobStore, Clock, KeyProvider, RateBudget, RateLimiter, RateState, Signals
+from schema.kernel.plans import UNLIMITED, PlanLimits
+from schema.kernel.ports import (
+    BlobStore,
+    Clock,
+    KeyProvider,
+    RateBudget,
+    RateLimiter,
+    RateState,
+    RegistryProbe,
+    Signals,
+)
 from schema.kernel.principal import Principal
 from schema.kernel.secrets import SessionSigner, TokenMint
 
@@ -29,6 +39,11 @@ class Limits:
     session_idle_seconds: int
     session_absolute_seconds: int
     max_report_bytes: int = 128 * 1024**2
+    plans: Mapping[str, PlanLimits] = field(default_factory=dict)
+
+    def of_plan(self, plan: str) -> PlanLimits:
+        """What a plan of that name holds; a plan that is not in the table has no limits."""
+        return self.plans.get(plan, UNLIMITED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +58,7 @@ class Services:
     mint: TokenMint
     signer: SessionSigner
     rates: RateLimiter
+    registry_probe: RegistryProbe
     clock: Clock
     limits: Limits
     background: Background = field(default_factory=Background)

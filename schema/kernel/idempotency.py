@@ -69,13 +69,13 @@ async def recall(
         return None
     if kept.fingerprint != key.fingerprint:
         raise conflict("This Idempotency-Key was already used for a different request; use a new key")
-    return orjson.loads(unseal(keys, kept.data, context=_place(key, principal)))
+    return orjson.loads(await unseal(keys, kept.data, context=_place(key, principal)))
 
 
 async def remember(
     session: AsyncSession, key: IdempotencyKey, principal: Principal, data: Any, *, keys: KeyProvider, now: datetime
 ) -> None:
-    sealed = seal(keys, orjson.dumps(data).decode(), context=_place(key, principal))
+    sealed = await seal(keys, orjson.dumps(data).decode(), context=_place(key, principal))
     await session.execute(
         insert(IdempotentAnswer).values(
             organization_id=principal.organization_id,

@@ -59,14 +59,53 @@ class BlobStore(Protocol):
 
 
 class KeyProvider(Protocol):
-    """Wraps the data keys of sealed secrets. `key_id` is kept beside a wrapped key, so keys can be rotated."""
+    """Wraps the data keys of sealed secrets. `key_id` is kept beside a wrapped key, so keys can be rotated.
+
+    It may ask a key service, so both wait (docs/adr/0018). SERVICE_UNAVAILABLE when that does not answer.
+    """
 
     @property
-    def key_id(self) -> str: ...
+    def key_id(self) -> str:
+        """The key that wraps; older ones only unwrap."""
 
-    def wrap(self, data_key: bytes, *, context: bytes) -> bytes: ...
+    async def wrap(self, data_key: bytes, *, context: bytes) -> bytes: ...
 
-    def unwrap(self, wrapped: bytes, *, key_id: str, context: bytes) -> bytes: ...
+    async def unwrap(self, wrapped: bytes, *, key_id: str, context: bytes) -> bytes:
+        """Raises ValueError for an unknown key, another context than it was wrapped for, or a changed value."""
+
+
+class RegistryAuthentication(StrEnum):
+    """How a registry wants to know who asks."""
+
+    NONE = "none"
+    BASIC = "basic"
+    TOKEN = "token"  # noqa: S105 -- a kind, not a secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryTarget:
+    """A registry to be tried. Never printed with its password."""
+
+    host: str  # what references of its images begin with
+    insecure: bool  # plain HTTP
+    provider: str  # a RegistryProvider's name: some take another account than they give out logins for
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeResult:
+    """`latency_ms` and `authentication` are None where no registry was found: they would tell about what is there instead."""
+
+    ok: bool
+    message: str  # may be shown to the tenant who named the address
+    latency_ms: int | None = None  # of the first answer
+    authentication: RegistryAuthentication | None = None
+
+
+class RegistryProbe(Protocol):
+    async def probe(self, target: RegistryTarget) -> ProbeResult:
+        """Whether a registry answers there and takes the credentials. Never raises for what the other side does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

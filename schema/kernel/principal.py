@@ -71,7 +71,7 @@ ROLE_MATRIX: dict[str, dict[Role, tuple[str, ...]]] = {
     "registries": {
         Role.OWNER: ("admin",),
         Role.ADMIN: ("admin",),
-        Role.DEVELOPER: ("view",),
+        Role.DEVELOPER: ("view", "test"),
         Role.CI: ("view",),
         Role.AUDITOR: ("view",),
         Role.VIEWER: ("view",),

@@ -145,21 +145,40 @@ def password_needs_rehash(stored: str) -> bool:
     return _passwords.check_needs_rehash(stored)
 
 
-def seal(keys: KeyProvider, plaintext: str, *, context: bytes) -> dict[str, str]:
+async def seal(keys: KeyProvider, plaintext: str, *, context: bytes) -> dict[str, str]:
     """Version 1: {"v", "keyId", "key" (wrapped data key), "data" (nonce + ciphertext)}, base64. Append-only."""
     data_key = AESGCM.generate_key(256)
     nonce = os.urandom(_NONCE_BYTES)
     return {
         "v": "1",
         "keyId": keys.key_id,
-        "key": base64.b64encode(keys.wrap(data_key, context=context)).decode(),
+        "key": base64.b64encode(await keys.wrap(data_key, context=context)).decode(),
         "data": base64.b64encode(nonce + AESGCM(data_key).encrypt(nonce, plaintext.encode(), context)).decode(),
     }
 
 
-def unseal(keys: KeyProvider, sealed: dict[str, str], *, context: bytes) -> str:
+async def unseal(keys: KeyProvider, sealed: dict[str, str], *, context: bytes) -> str:
     """Raises ValueError when the secret was sealed for another place or its key is gone."""
-    data_key = keys.unwrap(base64.b64decode(sealed["key"]), key_id=sealed["keyId"], context=context)
+    data_key = await keys.unwrap(base64.b64decode(sealed["key"]), key_id=sealed["keyId"], context=context)
+    return _opened(data_key, sealed, context=context)
+
+
+async def rewrap(keys: KeyProvider, sealed: dict[str, str], *, context: bytes) -> dict[str, str]:
+    """The same secret with its data key wrapped by the newest key. Raises ValueError as `unseal` does.
+
+    A key service that errs must not cost a secret whose old key is removed afterwards: what it unwrapped has to open the
+    secret, and what it wrapped has to come back.
+    """
+    data_key = await keys.unwrap(base64.b64decode(sealed["key"]), key_id=sealed["keyId"], context=context)
+    _opened(data_key, sealed, context=context)
+    wrapped = await keys.wrap(data_key, context=context)
+    if await keys.unwrap(wrapped, key_id=keys.key_id, context=context) != data_key:
+        msg = f"the key {keys.key_id} does not give back what it wrapped"
+        raise ValueError(msg)
+    return {**sealed, "keyId": keys.key_id, "key": base64.b64encode(wrapped).decode()}
+
+
+def _opened(data_key: bytes, sealed: dict[str, str], *, context: bytes) -> str:
     data = base64.b64decode(sealed["data"])
     try:
         return AESGCM(data_key).decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], context).decode()

@@ -103,6 +103,14 @@ async def get_identity(session: AsyncSession, organization_id: str, user_id: str
     return (await session.execute(statement)).one()
 
 
+async def hold_plan(session: AsyncSession, organization_id: str) -> Plan:
+    """The organization's plan. Whoever else asks waits until the caller's transaction ends, so that what is counted
+    against a limit, or must have a name of its own, cannot be added twice at the same moment.
+    """
+    statement = select(col(Organization.plan)).where(col(Organization.id) == organization_id).with_for_update()
+    return (await session.execute(statement)).scalar_one()
+
+
 async def is_set_up(session: AsyncSession) -> bool:
     """Whether any organization exists."""
     return (await session.execute(select(col(Organization.id)).limit(1))).first() is not None

@@ -56,6 +56,7 @@ class Registry(TenantTable, table=True):
     __tablename__ = "registries"
     __table_args__ = (
         UniqueConstraint("organization_id", "name"),
+        Index(None, "organization_id", "created_at", "id"),
         Index(None, "next_run_at"),
     )
 

@@ -1,14 +1,99 @@
-"""What of a registry is looked at. Pure."""
+"""What a registry is, when it is looked at, and which of its tags count. No I/O."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from schema.kernel.errors import Issue
+from schema.registries.models import RegistryProvider, Schedule
+
+GITLAB_PORT = ":5050"
+MAX_GLOBS = 50
+_GLOB = re.compile(r"[A-Za-z0-9_.*?!\[\]-]{1,128}")
+_ZONE = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*")
+# Minute, hour, day of the month, month, day of the week. What each may hold is for whoever computes the next time.
+_CRON_FIELD = re.compile(r"[0-9A-Za-z*/,?#-]+")
+_CRON_FIELDS = 5
+# What a provider's registries are called. Harbor, Nexus, JFrog and Quay on hosts of one's own are called anything, and
+# gcr.io is no Artifact Registry: those are CUSTOM until the caller says what they are.
+_NAMED: tuple[tuple[RegistryProvider, re.Pattern[str]], ...] = (
+    (RegistryProvider.AWS_ECR, re.compile(r"[^.]+\.dkr\.ecr(-fips)?\.[^.]+\.amazonaws\.com(\.cn)?")),
+    (RegistryProvider.GOOGLE_GAR, re.compile(r"[^.]+-docker\.pkg\.dev")),
+    (RegistryProvider.AZURE_ACR, re.compile(r"[^.]+(\.[^.]+)*\.azurecr\.io")),
+    (RegistryProvider.GHCR, re.compile(r"ghcr\.io")),
+    (RegistryProvider.DOCKER_HUB, re.compile(r"docker\.io|registry-1\.docker\.io")),
+    (RegistryProvider.GITLAB, re.compile(r"(registry\.)?gitlab\.com")),
+    (RegistryProvider.JFROG, re.compile(r"[^.]+(\.[^.]+)*\.jfrog\.io")),
+    (RegistryProvider.QUAY, re.compile(r"quay\.io")),
+)
+
+
+def detect(host: str) -> RegistryProvider:
+    """The provider whose registries are called like that; CUSTOM where the name does not tell.
+
+    Known are `*.dkr.ecr.*.amazonaws.com`, `*-docker.pkg.dev`, `*.azurecr.io`, `ghcr.io`, `docker.io`, `gitlab.com` and
+    whatever listens on port 5050, `*.jfrog.io` and `quay.io`. Not told by their names are Harbor, Nexus, JFrog and Quay on
+    hosts of one's own, and `gcr.io`.
+    """
+    if host.endswith(GITLAB_PORT):
+        return RegistryProvider.GITLAB
+    return next((provider for provider, name in _NAMED if name.fullmatch(host)), RegistryProvider.CUSTOM)
+
+
+def globs_of(text: str) -> list[str]:
+    """`v*, latest` -> ["v*", "latest"]."""
+    return [part for part in (piece.strip() for piece in text.split(",")) if part]
 
 
 def eligible(tag: str, include: str, exclude: str) -> bool:
-    """Whether a tag passes its registry's filters: globs, separated by commas. Excluding wins; no `include` means all."""
-    return _matches(tag, include or "*") and not _matches(tag, exclude)
+    """Whether a tag is looked at: it matches one of the globs to include and none of those to exclude.
+
+    Both are lists by commas, of globs with `*`, `?` and `[…]`; capitals count. Nothing to include means everything.
+    """
+    wanted = globs_of(include) or ["*"]
+    return _matches(tag, wanted) and not _matches(tag, globs_of(exclude))
 
 
-def _matches(tag: str, globs: str) -> bool:
-    return any(fnmatchcase(tag, glob) for part in globs.split(",") if (glob := part.strip()))
+def _matches(tag: str, globs: list[str]) -> bool:
+    return any(fnmatchcase(tag, glob) for glob in globs)
+
+
+def glob_issues(path: str, text: str) -> Iterator[Issue]:
+    globs = globs_of(text)
+    if len(globs) > MAX_GLOBS:
+        yield Issue(path, f"must hold at most {MAX_GLOBS} globs")
+    for glob in globs:
+        if not _GLOB.fullmatch(glob):
+            yield Issue(path, f"{glob[:140]} is no glob of tags; use letters, digits, _ . - and * ? [ ], by commas")
+            return
+
+
+def schedule_issues(schedule: Schedule, cron: str | None, time_zone: str) -> Iterator[Issue]:
+    """A cron expression is there exactly when the schedule is `cron`; the zone is one the server knows."""
+    if schedule is Schedule.CRON:
+        if cron is None:
+            yield Issue("cron", "Required by the schedule cron, like 30 2 * * 1-5")
+        elif not _is_cron(cron):
+            yield Issue("cron", "must have five fields: minute, hour, day of month, month, day of week")
+    elif cron is not None:
+        yield Issue("cron", f"has no meaning with the schedule {schedule}; set schedule to cron, or cron to null")
+    if not _is_zone(time_zone):
+        yield Issue("timeZone", "is not a time zone; name one like Europe/Berlin or UTC")
+
+
+def _is_cron(text: str) -> bool:
+    fields = text.split()
+    return len(fields) == _CRON_FIELDS and all(_CRON_FIELD.fullmatch(field) for field in fields)
+
+
+def _is_zone(name: str) -> bool:
+    if not _ZONE.fullmatch(name):
+        return False
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # the last for the name of a directory
+        return False
+    return True

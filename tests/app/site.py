@@ -6,6 +6,7 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from starlette.applications import Starlette
 from app.asgi import create_app
 from app.blobs import DirectoryBlobStore
 from app.keys import FileKeyProvider
+from app.outgoing import OutgoingClient, OutgoingPolicy
 from app.queue import ArqQueue, Redis, RedisSignals
 from app.rate_limits import WindowLimiter
 from app.settings import Settings
@@ -30,10 +32,13 @@ from schema.kernel.secrets import SessionSigner, TokenKind, TokenMint, hash_pass
 from schema.organizations.models import MembershipStatus, Plan
 from schema.organizations.repository import add_member, create_organization, create_user
 from tests.compat_rest.described import require_described
+from tests.simulators.registry import resolve_to_loopback
+from workers.oci.probe import HttpRegistryProbe
 
 MASTER_KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 PASSWORD = "correct horse battery"
 MAX_UPLOAD_BYTES = 1024 * 1024
+LOOPBACK = (ip_network("127.0.0.0/8"),)  # where simulated registries are
 # For what is decided before the database is asked anything that could differ.
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 SCAN = {"image": "ghcr.io/acme/api:1.4.7", "scanners": ["trivy", "grype"]}
@@ -57,6 +62,7 @@ class Site:
         self.database = database
         self.uploads = directory / "uploads"
         connection = redis.connect()
+        self.http = OutgoingClient(OutgoingPolicy(allowed_networks=LOOPBACK), resolve=resolve_to_loopback)
         self.limiter = WindowLimiter()
         self.services = Services(
             database=database,
@@ -67,6 +73,7 @@ class Site:
             mint=TokenMint(b"p" * 32),
             signer=SessionSigner(b"s" * 32),
             rates=self.limiter,
+            registry_probe=HttpRegistryProbe(self.http, seconds=2),
             clock=utc_now,
             limits=Limits(
                 max_upload_bytes=MAX_UPLOAD_BYTES,
@@ -119,8 +126,9 @@ class Site:
 @asynccontextmanager
 async def open_site(database: Database, directory: Path, **settings: Any) -> AsyncIterator[Site]:
     site = Site(database, directory, Redis(""), **settings)
-    yield site
-    await site.services.background.settle()
+    async with site.http:
+        yield site
+        await site.services.background.settle()
 
 
 def copy_sqlite(template: Path, directory: Path) -> str:

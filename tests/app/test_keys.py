@@ -101,11 +101,11 @@ def test_what_is_derived_never_changes() -> None:
 
 
 @given(st.binary(min_size=1, max_size=64), st.binary(max_size=64))
-def test_what_is_wrapped_unwraps_in_its_place_only(data_key: bytes, context: bytes) -> None:
+async def test_what_is_wrapped_unwraps_in_its_place_only(data_key: bytes, context: bytes) -> None:
     keys = FileKeyProvider(Path("unused"), MASTER_KEY)
-    wrapped = keys.wrap(data_key, context=context)
-    assert keys.unwrap(wrapped, key_id=keys.key_id, context=context) == data_key
-    assert keys.wrap(data_key, context=context) != wrapped
+    wrapped = await keys.wrap(data_key, context=context)
+    assert await keys.unwrap(wrapped, key_id=keys.key_id, context=context) == data_key
+    assert await keys.wrap(data_key, context=context) != wrapped
     assert data_key not in wrapped or len(data_key) < 4
     for changed, place in (
         (wrapped, context + b"x"),
@@ -114,21 +114,21 @@ def test_what_is_wrapped_unwraps_in_its_place_only(data_key: bytes, context: byt
         (b"", context),
     ):
         with pytest.raises(ValueError, match=r"does not belong here|Nonce"):
-            keys.unwrap(changed, key_id=keys.key_id, context=place)
+            await keys.unwrap(changed, key_id=keys.key_id, context=place)
 
 
-def test_another_master_key_is_named(tmp_path: Path) -> None:
+async def test_another_master_key_is_named(tmp_path: Path) -> None:
     ours, theirs = FileKeyProvider(tmp_path, MASTER_KEY), FileKeyProvider(tmp_path)
     assert ours.key_id != theirs.key_id
-    wrapped = theirs.wrap(b"k" * 32, context=b"c")
+    wrapped = await theirs.wrap(b"k" * 32, context=b"c")
     with pytest.raises(ValueError, match=theirs.key_id):
-        ours.unwrap(wrapped, key_id=theirs.key_id, context=b"c")
+        await ours.unwrap(wrapped, key_id=theirs.key_id, context=b"c")
 
 
-def test_t60_a_sealed_secret_opens_in_its_own_row_only(tmp_path: Path) -> None:
+async def test_t60_a_sealed_secret_opens_in_its_own_row_only(tmp_path: Path) -> None:
     keys = FileKeyProvider(tmp_path)
-    sealed = seal(keys, "registry password", context=b"org-1|registries|reg-1")
-    assert unseal(keys, sealed, context=b"org-1|registries|reg-1") == "registry password"
+    sealed = await seal(keys, "registry password", context=b"org-1|registries|reg-1")
+    assert await unseal(keys, sealed, context=b"org-1|registries|reg-1") == "registry password"
     for context in (b"org-2|registries|reg-1", b"org-1|registries|reg-2"):
         with pytest.raises(ValueError, match="does not belong here"):
-            unseal(keys, sealed, context=context)
+            await unseal(keys, sealed, context=context)

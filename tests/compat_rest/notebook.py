@@ -30,7 +30,7 @@ from schema.kernel.context import Limits, RequestContext, Services
 from schema.kernel.errors import ErrorCode, HarborGuardError, conflict, not_found
 from schema.kernel.operations import Info, mutation_field, query_field, received_field, subscription_field
 from schema.kernel.pagination import PageMeta, page_request
-from schema.kernel.ports import BlobStore, KeyProvider, RateBudget, RateState, Signals, StoredBlob
+from schema.kernel.ports import BlobStore, KeyProvider, RateBudget, RateState, RegistryProbe, Signals, StoredBlob
 from schema.kernel.principal import ActorKind, Principal, Role
 from schema.kernel.scalars import SCALARS, Archive, ByteStream
 from schema.kernel.secrets import SessionSigner, TokenMint
@@ -350,6 +350,7 @@ class Notebook:
             mint=TokenMint(b"p" * 32),
             signer=SessionSigner(b"s" * 32),
             rates=self.budgets,
+            registry_probe=cast("RegistryProbe", object()),
             clock=utc_now,
             limits=Limits(max_upload_bytes=MAX_UPLOAD_BYTES, session_idle_seconds=60, session_absolute_seconds=60),
         )

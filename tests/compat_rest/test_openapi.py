@@ -44,6 +44,7 @@ IDS = {
     "scanId": IdPrefix.SCAN,
     "imageId": IdPrefix.IMAGE,
     "vulnId": IdPrefix.VULNERABILITY,
+    "registryId": IdPrefix.REGISTRY,
     "keyId": IdPrefix.API_KEY,
     "tokenId": IdPrefix.PERSONAL_ACCESS_TOKEN,
 }

@@ -42,6 +42,14 @@ GET    /api/images/{imageId}/tags                    images:view
 GET    /api/images/{imageId}/sbom                    images:view
 GET    /api/images/{imageId}/sarif                   images:view
 GET    /api/images/{imageId}/export                  images:view
+GET    /api/registries                               registries:view
+POST   /api/registries                               registries:create
+POST   /api/registries/test-connection               registries:test         20/60s
+GET    /api/registries/{registryId}                  registries:view
+PUT    /api/registries/{registryId}                  registries:edit
+DELETE /api/registries/{registryId}                  registries:delete
+POST   /api/registries/{registryId}/sync             registries:admin
+GET    /api/registries/{registryId}/sensor-status    registries:view
 GET    /api/vulnerabilities                          vulnerabilities:view
 GET    /api/vulnerabilities/{vulnId}                 vulnerabilities:view
 GET    /api/advisories                               vulnerabilities:view

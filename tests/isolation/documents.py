@@ -41,6 +41,7 @@ INPUT_VALUES: dict[str, Any] = {
     "password": "correct horse battery",
     "organization": "Stranger",
     "token": "hg_setup_none",
+    "url": "https://stranger.example",
 }
 
 

@@ -75,6 +75,11 @@ def query_of(route: Route, ids: Mapping[IdPrefix, str]) -> dict[str, str]:
     return {"format": "json"} if route.operation in {"exportScan", "exportImage"} else {}
 
 
+def body_of(route: Route) -> dict[str, str] | None:
+    """The body without which a route that names a thing does not answer."""
+    return {"tagInclude": "v*"} if route.operation == "updateRegistry" else None
+
+
 async def run(site: Site, principal: Principal, document: str, variables: dict[str, Any]) -> Any:
     """The answer to a query or mutation."""
     context = RequestContext(

@@ -21,7 +21,7 @@ from schema.kernel.context import RequestContext
 from schema.kernel.ids import IdPrefix, new_id
 from tests.app.site import Site
 from tests.isolation.documents import IdPlace, document, id_places, required_values, root_fields
-from tests.isolation.estate import SCHEMA, Estate, query_of, run
+from tests.isolation.estate import SCHEMA, Estate, body_of, query_of, run
 
 GRAPHQL = SCHEMA.graphql
 FIELDS = {name: (kind, field) for kind, name, field in root_fields(GRAPHQL)}
@@ -35,6 +35,7 @@ PATH_IDS = {
     "scanId": IdPrefix.SCAN,
     "imageId": IdPrefix.IMAGE,
     "vulnId": IdPrefix.VULNERABILITY,
+    "registryId": IdPrefix.REGISTRY,
     "keyId": IdPrefix.API_KEY,
     "tokenId": IdPrefix.PERSONAL_ACCESS_TOKEN,
 }
@@ -113,7 +114,9 @@ async def test_t02_rest_a_foreign_id_is_a_missing_id(site: Site, estates: tuple[
         path = re.sub(r"\{(\w+)\}", partial(_path_value, ids), route.path)
         async with site.client(headers={"X-HarborGuard-Client": "test"}) as client:
             await site.sign_in(client, stranger.tenant)
-            response = await client.request(route.method, path, params=query_of(route, stranger.ids))
+            response = await client.request(
+                route.method, path, params=query_of(route, stranger.ids), json=body_of(route)
+            )
         told = re.sub(r"req-[0-9a-f]+", "REQUEST", response.text)
         answers.append((response.status_code, told))
         assert [mark for mark in owner.marks() if mark in told] == []

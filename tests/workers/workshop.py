@@ -28,7 +28,7 @@ from schema.kernel.columns import Table
 from schema.kernel.context import Limits, RequestContext, Services
 from schema.kernel.database import Database
 from schema.kernel.outbox import OutboxRelay
-from schema.kernel.ports import OutgoingHttp
+from schema.kernel.ports import OutgoingHttp, RegistryProbe
 from schema.kernel.principal import ActorKind, Principal, Role
 from schema.kernel.secrets import SessionSigner, TokenMint
 from schema.organizations.models import Plan
@@ -129,6 +129,7 @@ class Workshop:
             mint=TokenMint(b"p" * 32),
             signer=SessionSigner(b"s" * 32),
             rates=WindowLimiter(),
+            registry_probe=cast("RegistryProbe", object()),
             clock=utc_now,
             limits=Limits(max_upload_bytes=1_000_000, session_idle_seconds=60, session_absolute_seconds=60),
         )

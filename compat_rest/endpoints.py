@@ -160,7 +160,8 @@ class Endpoint:
         if route.envelope is Envelope.PAGE:
             return JsonResponse(page_body(data, path=request.scope["path"], query=query))
         if route.envelope is Envelope.LIST:
-            return JsonResponse(list_body(data, path=request.scope["path"], query=query))
+            body = list_body(data, path=request.scope["path"], query=query)
+            return JsonResponse(body, status_code=route.status)
         if route.envelope is Envelope.FILE:
             return _download(data, route, request.path_params)
         if route.envelope is Envelope.BARE:

@@ -153,6 +153,7 @@ _SAID: Mapping[str, Any] = {
     # Many tags at once
     "StartScanBatchInput.images": "ghcr.io/acme/*",
     "ScanBatch.images": "ghcr.io/acme/*",
+    "tagExclude": "*-dev",
     "ScanBatch.message": None,
     "scanCount": 12,
     "queuedCount": 8,

@@ -297,6 +297,7 @@ ROUTES: tuple[Route, ...] = (
         operation="createRegistryWebhook",
         tag="registries",
         status=201,
+        creates=True,
     ),
     Route(
         method="DELETE",

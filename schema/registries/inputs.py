@@ -30,7 +30,9 @@ _SCANNERS = "Engines of scans nobody asks for one by one; empty: all."
 _INCLUDE = "Globs of the tags that count, by commas, like `v*,latest`. Default *."
 _EXCLUDE = "Globs of those that do not, by commas, like `*-dev`; none by default."
 _SCHEDULE = "When it is synchronized and its tags are scanned by themselves. Default manual."
-_CRON = "The times of the schedule cron, like `30 2 * * 1-5`: minute, hour, day of month, month, day of week; or `@daily`."
+_CRON = (
+    "The times of the schedule cron, like `30 2 * * 1-5`: minute, hour, day of month, month, day of week; or `@daily`."
+)
 _ZONE = "The zone of the schedule's times, like `Europe/Berlin`. Default UTC."
 
 

@@ -11,6 +11,7 @@ from schema.kernel.arguments import AfterCursor, PageLimit, PageNumber, SearchTe
 from schema.kernel.operations import Info, query_field
 from schema.kernel.pagination import Page, page_request
 from schema.scans import repository
+from schema.scans.batches.repository import check_batch
 from schema.scans.types import Scan, ScanStatusFilter
 
 
@@ -32,6 +33,8 @@ class ScansQuery:
         batch_id: Annotated[strawberry.ID | None, strawberry.argument(description="Those of this batch.")] = None,
     ) -> Page[Scan]:
         async with info.context.read() as session:
+            if batch_id is not None:
+                await check_batch(session, info.context.organization_id, batch_id)
             return await repository.list_scans(
                 session,
                 info.context.organization_id,

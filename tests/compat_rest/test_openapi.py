@@ -48,6 +48,7 @@ IDS = {
     "keyId": IdPrefix.API_KEY,
     "tokenId": IdPrefix.PERSONAL_ACCESS_TOKEN,
     "sensorId": IdPrefix.SENSOR,
+    "batchId": IdPrefix.SCAN_BATCH,
 }
 
 
@@ -97,7 +98,7 @@ def test_everything_a_reader_meets_is_described() -> None:
 def test_query_parameters_are_the_variables_of_the_document() -> None:
     found = parameters("/api/scans")
 
-    assert list(found) == ["page", "limit", "sort", "status", "search"]
+    assert list(found) == ["page", "limit", "sort", "status", "search", "batchId"]
     assert found["limit"]["schema"] == {
         "type": "integer",
         "format": "int32",

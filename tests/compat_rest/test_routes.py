@@ -49,8 +49,8 @@ GET    /api/images/{imageId}/sarif                   images:view
 GET    /api/images/{imageId}/export                  images:view
 GET    /api/registries                               registries:view
 POST   /api/registries                               registries:create
-POST   /api/registries/schedule-scans                registries:admin
 POST   /api/registries/test-connection               registries:test         20/60s
+POST   /api/registries/schedule-scans                registries:admin
 GET    /api/registries/{registryId}                  registries:view
 PUT    /api/registries/{registryId}                  registries:edit
 DELETE /api/registries/{registryId}                  registries:delete

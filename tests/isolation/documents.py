@@ -32,6 +32,7 @@ INPUT_IDS = {
     "registryId": IdPrefix.REGISTRY,
     "uploadId": IdPrefix.UPLOAD,
     "organizationId": IdPrefix.ORGANIZATION,
+    "batchId": IdPrefix.SCAN_BATCH,
 }
 # What else a required input needs to be valid.
 INPUT_VALUES: dict[str, Any] = {

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select, update
 from sqlmodel import col
 
 from app.authentication import SESSION_COOKIE
@@ -20,11 +20,11 @@ from schema.execution.documents import PreparedOperation
 from schema.execution.executable import Request
 from schema.images.models import Tag
 from schema.kernel.context import RequestContext
-from schema.kernel.ids import IdPrefix
+from schema.kernel.ids import IdPrefix, new_id
 from schema.kernel.ports import RateBudget, RateState
 from schema.kernel.principal import Principal
 from schema.kernel.scalars import ByteStream
-from schema.registries.models import RegistryProvider
+from schema.registries.models import Registry, RegistryEvent, RegistryProvider, Schedule
 from schema.registries.repository import add_registry
 from schema.scans.batches.running import BatchRequest, queue_batch
 from schema.scans.evidence import (
@@ -38,7 +38,7 @@ from schema.scans.evidence import (
 )
 from schema.scans.ingest import EngineResult, FetchedImage, ScanResults, compressed, ingest
 from schema.scans.merging import Voice, merge
-from schema.scans.models import Engine, EngineRunStatus
+from schema.scans.models import Engine, EngineRunStatus, Scan
 from schema.scans.repository import load_scan
 from schema.scans.trigger import ScanRequest, queue_scan
 from schema.sensors.messages import Registration
@@ -122,6 +122,23 @@ async def furnish(site: Site, name: str) -> Estate:
             BatchRequest(images=f"{canary}.example/*"),
             requested_by=f"user:{canary}",
             now=datetime.now(UTC),
+        )
+        await session.execute(
+            update(Scan).where(col(Scan.id) == ids[IdPrefix.SCAN]).values(batch_id=ids[IdPrefix.SCAN_BATCH])
+        )
+        await session.execute(
+            insert(RegistryEvent).values(
+                id=new_id(IdPrefix.REGISTRY_EVENT),
+                organization_id=tenant.organization_id,
+                registry_id=ids[IdPrefix.REGISTRY],
+                fingerprint=canary,
+                images=[f"{canary}.example/app:1"],
+                outcome="1 filed",
+                received_at=datetime.now(UTC),
+            )
+        )
+        await session.execute(
+            update(Registry).where(col(Registry.id) == ids[IdPrefix.REGISTRY]).values(schedule=Schedule.DAILY)
         )
     ids[IdPrefix.SENSOR] = await _sensor(site, principal, ids, canary)
     return Estate(tenant=tenant, principal=principal, ids=ids, canary=canary)

@@ -30,7 +30,11 @@ WITH_IDS = [
     for name, (_, field) in FIELDS.items()
     for place in id_places(field)
 ]
-WITHOUT_IDS = [name for name, (kind, field) in FIELDS.items() if kind == "query" and not list(id_places(field))]
+WITHOUT_IDS = [
+    name
+    for name, (kind, field) in FIELDS.items()
+    if kind == "query" and not any(is_required_argument(field.args[place.argument]) for place in id_places(field))
+]
 PATH_IDS = {
     "scanId": IdPrefix.SCAN,
     "imageId": IdPrefix.IMAGE,
@@ -40,10 +44,11 @@ PATH_IDS = {
     "tokenId": IdPrefix.PERSONAL_ACCESS_TOKEN,
     "sensorId": IdPrefix.SENSOR,
     "jobId": IdPrefix.SCAN,
+    "batchId": IdPrefix.SCAN_BATCH,
 }
 # Their callers are sensors, of which tests/app/test_sensor_protocol.py has strangers: nobody else learns anything.
 PROTOCOL = "sensor protocol"
-PATH_VALUES = {"engine": "syft"}
+PATH_VALUES = {"engine": "syft", "provider": "harbor"}
 WITH_PATHS = [pytest.param(route, id=f"{route.method} {route.path}") for route in ROUTES if "Id}" in route.path]
 LISTS = [pytest.param(route, id=route.path) for route in ROUTES if route.method == "GET" and "{" not in route.path]
 

@@ -87,6 +87,13 @@ async def get_batch(session: AsyncSession, organization_id: str, batch_id: str) 
     return row
 
 
+async def check_batch(session: AsyncSession, organization_id: str, batch_id: str) -> None:
+    """NOT_FOUND unless it is the organization's."""
+    mine = (tenant(ScanBatch, organization_id), col(ScanBatch.id) == batch_id)
+    if (await session.execute(select(col(ScanBatch.id)).where(*mine))).scalar_one_or_none() is None:
+        raise not_found("Batch")
+
+
 async def insert_batch(session: AsyncSession, values: dict[str, Any]) -> None:
     await session.execute(insert(ScanBatch).values(**values))
 

@@ -265,7 +265,7 @@ def _success(endpoint: Endpoint, answer: Selected, shapes: Shapes, address: str)
         if paged
         else list_body(shown, path=address, query=())
     )
-    return {"200": json_response(meaning, schema=object_of({"data": items, **parts}), example=body)}
+    return {str(route.status): json_response(meaning, schema=object_of({"data": items, **parts}), example=body)}
 
 
 def _envelope_parts(meta: GraphQLNamedType, shapes: Shapes) -> Json:

@@ -22,7 +22,7 @@ from app.settings import Settings
 from schema.jobs.models import Job, JobState
 from schema.kernel.columns import Table
 from schema.kernel.database import Database
-from schema.kernel.errors import HarborGuardError
+from schema.organizations.models import Organization
 from schema.scans.models import Engine, EngineRun, Scan, ScanStatus
 from tests.factories.images import write_layout
 from tests.processes import PATIENCE, paused_reader, until_gone
@@ -149,9 +149,17 @@ async def _assert_cancelled(machine: Machine, child: int) -> None:
     assert list(machine.settings.scratch.iterdir()) == []
 
 
-async def test_there_has_to_be_an_organization(tmp_path: Path) -> None:
-    with pytest.raises(HarborGuardError, match="organization"):
-        await Machine(tmp_path).scan()
+async def test_there_need_be_no_setup(tmp_path: Path) -> None:
+    """The first scan founds an organization, the second is its scan too, and whoever sets up takes it over."""
+    machine = Machine(tmp_path)
+
+    for _ in range(2):
+        assert await machine.scan() is ExitCode.CLEAN
+    await machine.set_up()
+
+    [organization] = await machine.rows(Organization)
+    assert organization.name == "Acme"
+    assert {scan.organization_id for scan in await machine.rows(Scan)} == {organization.id}
 
 
 def test_what_is_no_file_is_a_reference() -> None:

@@ -124,13 +124,16 @@ async def test_t102_an_outage_in_the_middle_of_a_wake_up_does_not_end_the_listen
             outages.append(1)
             raise ConnectionResetError
 
+    async def outage() -> bool:
+        return bool(outages)
+
     outages: list[int] = []
     monkeypatch.setattr(supervisor.WakingWorker, "run_job", hang_once)
     monkeypatch.setattr(supervisor.WakingWorker, "_poll_iteration", break_down)
     async with worker(workshop, reconcile_seconds=600):
         await started(workshop)
         await workshop.services.relay.drain()
-        await cut_off.wait()
+        await until(outage)
 
         scan_id = await workshop.queue()
         await workshop.services.relay.drain()

@@ -76,7 +76,7 @@ async def end_complete(
             col(RegistrySync.scans_after),
         )
     )
-    for registry, requested_by in (await session.execute(statement)).tuples():
+    for registry, requested_by in (await session.execute(statement)).all():
         request = BatchRequest(
             registry_id=registry.id, tag_include=registry.tag_include, tag_exclude=registry.tag_exclude
         )

@@ -72,7 +72,7 @@ def main() -> int:
     request = orjson.loads(sys.stdin.buffer.read())
     try:
         document: object = answer(request)
-        data, code = orjson.dumps(document), 0
+        data, code = orjson.dumps(document, default=_printed), 0
     except ScanFailure as failure:
         data, code = orjson.dumps(Failure(code=failure.code, message=failure.message)), FAILED
     except MemoryError:
@@ -81,6 +81,12 @@ def main() -> int:
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
     return code
+
+
+def _printed(output: object) -> str:
+    """What a tool printed, which is text."""
+    assert isinstance(output, bytes)
+    return output.decode(errors="replace")
 
 
 def _subject(request: Mapping[str, Any]) -> str:

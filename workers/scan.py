@@ -9,7 +9,6 @@ so a scan is stored exactly once however often its worker dies.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -33,10 +32,9 @@ from schema.scans.models import Engine, EngineRunStatus, Scan, ScanPhase, Source
 from schema.scans.repository import name_engines, write_log
 from schema.scans.reuse import Reading, share
 from schema.scans.rules import VULNERABILITY_ENGINES, grade_reason
-from workers.engines.native import PROVIDER, NativeRun, questions
-from workers.engines.report import ImageFacts
+from workers.engines.native import PROVIDER, NativeRun
 from workers.engines.results import Conclusion, conclude, stand_ins
-from workers.engines.running import EngineAnswer, EngineEvent, EngineRuns
+from workers.engines.running import EngineEvent
 from workers.engines.tools import Tool
 from workers.fetching import fetch_image
 from workers.imports.fetching import import_report, reason_of, told_image
@@ -46,11 +44,11 @@ from workers.imports.results import Reading as ReportReading
 from workers.imports.results import conclude_envelope, conclude_import
 from workers.leases import CancelRequestedError, LeaseLostError
 from workers.matching import match
+from workers.observation import Observation
+from workers.observing import Observer
 from workers.oci.layout import Image
-from workers.reading import examine_image
 from workers.recall import EarlierReadingError, EqualScanError, Recall, evidence_keys, judge_again
 from workers.runtime import WorkerRuntime
-from workers.secrets.search import redact_summary
 
 _TOOLS_START, _TOOLS_END = 40, 70  # of a scan's progress
 
@@ -95,32 +93,59 @@ class _Performance:
             await self._scan(scan, image, tools, keys)
 
     async def _scan(self, scan: Scan, image: Image, tools: Mapping[Engine, Tool], keys: EvidenceKeys) -> None:
-        answered = stand_ins(tools, fallback=self._runtime.native_fallback)
-        present = [tool for tool in tools.values() if tool.problem is None]
-        native: NativeRun | None = None
-        answers: Mapping[Engine, EngineAnswer] = {}
-        if present or answered:
-            # First, because it verifies every layer and holds it to our limits, before a tool unpacks it to its own.
-            absent = [engine for engine in answered if tools[engine].problem is not None]
-            native = await self._examine(scan, image, answered, absent)
-            answers = await self._run_tools(image, native.inventory, present)
-            if any(engine in VULNERABILITY_ENGINES for engine in answered):
-                native = await self._match(native, absent)
+        writing = asyncio.Lock()  # two tools may have news at once, and log lines are numbered
+
+        async def examining(absent: Sequence[Engine]) -> None:
+            await self._advance(
+                ScanPhase.INVENTORY,
+                f"Fetched {image.digest} ({image.platform})",
+                *([f"{PROVIDER} reads the image for {', '.join(absent)}"] if absent else ()),
+                progress=_TOOLS_START,
+                runs=[
+                    RunState(
+                        engine=engine,
+                        status=EngineRunStatus.RUNNING,
+                        provider=PROVIDER,
+                        started_at=self._services.clock(),
+                    )
+                    for engine in absent
+                ],
+            )
+
+        async def tell(event: EngineEvent) -> None:
+            progress = _TOOLS_START + (_TOOLS_END - _TOOLS_START) * event.ended // event.total
+            async with writing:
+                await self._advance(ScanPhase.INVENTORY, event.message, progress=progress, runs=[self._state_of(event)])
+
+        observer = Observer(
+            toolbox=self._runtime.toolbox,
+            limits=self._runtime.limits,
+            native_fallback=self._runtime.native_fallback,
+            clock=self._services.clock,
+            examining=examining,
+            progress=tell,
+        )
+        # An archive has no tag of a registry: what it was filed under is a name we gave it.
+        tag = ImageReference.parse(scan.reference).tag if scan.source_kind is SourceKind.REGISTRY else None
+        await self._judge(scan, await observer.observe(image, tools, tag=tag, scratch=self._scratch), keys)
+
+    async def _judge(self, scan: Scan, observation: Observation, keys: EvidenceKeys | None) -> None:
+        """What was seen meets our advisories, wherever it was seen."""
+        tools = {tool.engine: tool for tool in observation.tools}
+        answers = {answer.tool.engine: answer for answer in observation.answers}
+        answered = stand_ins(tools, fallback=observation.native_fallback)
+        native = observation.native
+        if native is not None and any(engine in VULNERABILITY_ENGINES for engine in answered):
+            native = await self._match(native, [engine for engine in answered if tools[engine].problem is not None])
         # What the runs have to show as evidence is written here, megabytes of it: not on the event loop.
         conclusion = await asyncio.to_thread(
-            conclude, list(tools), tools, answers, native if self._runtime.native_fallback else None
+            conclude, list(tools), tools, answers, native if observation.native_fallback else None
         )
+        conclusion = replace(conclusion, engines=(*conclusion.engines, *_not_run(scan, tools)))
         await self._conclude([run for run in conclusion.engines if run.engine not in answers])
-        fetched = FetchedImage(
-            digest=image.digest,
-            platform=image.platform,
-            size_bytes=image.size_bytes,
-            operating_system=_system_name(native.inventory if native else None),
-            config=redact_summary(image.summary),
-        )
         dive = answers[Engine.DIVE].report if Engine.DIVE in answers else None
         efficiency = dive.efficiency if dive is not None else None
-        results = await asyncio.to_thread(_results, fetched, conclusion, native, efficiency, keys)
+        results = await asyncio.to_thread(_results, observation.image, conclusion, native, efficiency, keys)
         warnings = [
             *(native.warnings if native else ()),
             *(
@@ -137,6 +162,9 @@ class _Performance:
         imported, reading = await import_report(scan, self._runtime, self._scratch)
         report, fallback = imported.report, self._runtime.native_fallback
         await self._advance(ScanPhase.INVENTORY, f"Read the report of {imported.provider}", progress=40)
+        if imported.observation is not None:
+            await self._judge(scan, imported.observation, None)
+            return
         if imported.envelope is not None:
             await self._take_over(scan, imported, imported.envelope, reading)
             return
@@ -234,65 +262,6 @@ class _Performance:
             runs=[_state(run) for run in ended],
         )
 
-    async def _examine(
-        self, scan: Scan, image: Image, answered: Sequence[Engine], absent: Sequence[Engine]
-    ) -> NativeRun:
-        """What the native provider reads for the engines it answers for, and alone for the `absent` ones of them."""
-        started_at, clock = self._services.clock(), time.monotonic()
-        await self._advance(
-            ScanPhase.INVENTORY,
-            f"Fetched {image.digest} ({image.platform})",
-            *([f"{PROVIDER} reads the image for {', '.join(absent)}"] if absent else ()),
-            progress=40,
-            runs=[
-                RunState(engine=engine, status=EngineRunStatus.RUNNING, provider=PROVIDER, started_at=started_at)
-                for engine in absent
-            ],
-        )
-        # An archive has no tag of a registry: what it was filed under is a name we gave it.
-        tag = ImageReference.parse(scan.reference).tag if scan.source_kind is SourceKind.REGISTRY else None
-        examination = await examine_image(
-            image.layout,
-            questions(answered, tag),
-            limits=self._runtime.limits.image,
-            sandbox=self._runtime.limits.analysis,
-        )
-        return NativeRun.of(
-            examination.inventory,
-            started_at=started_at,
-            inventory_ms=int((time.monotonic() - clock) * 1000),
-            configuration=examination.configuration,
-            efficiency=examination.efficiency,
-        )
-
-    async def _run_tools(
-        self, image: Image, inventory: Inventory, tools: Sequence[Tool]
-    ) -> Mapping[Engine, EngineAnswer]:
-        if not tools:
-            return {}
-        scratch = self._scratch / "engines"
-        scratch.mkdir()
-        writing = asyncio.Lock()  # two tools may have news at once, and log lines are numbered
-
-        async def tell(event: EngineEvent) -> None:
-            progress = _TOOLS_START + (_TOOLS_END - _TOOLS_START) * event.ended // event.total
-            async with writing:
-                await self._advance(ScanPhase.INVENTORY, event.message, progress=progress, runs=[self._state_of(event)])
-
-        return await EngineRuns(
-            image=image,
-            facts=ImageFacts(
-                system=inventory.operating_system, diff_ids=tuple(layer.diff_id for layer in image.layers)
-            ),
-            toolbox=self._runtime.toolbox,
-            scratch=scratch,
-            limits=self._runtime.limits.engines,
-            image_limits=self._runtime.limits.image,
-            analysis=self._runtime.limits.analysis,
-            clock=self._services.clock,
-            progress=tell,
-        ).run(tools)
-
     def _state_of(self, event: EngineEvent) -> RunState:
         answer = event.answer
         return RunState(
@@ -388,6 +357,10 @@ def _state(run: EngineResult) -> RunState:
     )
 
 
-def _system_name(inventory: Inventory | None) -> str | None:
-    system = inventory.operating_system if inventory else None
-    return system.name if system else None
+def _not_run(scan: Scan, tools: Mapping[Engine, Tool]) -> Sequence[EngineResult]:
+    """Engines that were asked for, and that whoever looked does not speak of."""
+    return [
+        EngineResult(engine=engine, status=EngineRunStatus.FAILED, provider=None, message="The sensor did not run it")
+        for engine in map(Engine, scan.scanners)
+        if engine not in tools
+    ]

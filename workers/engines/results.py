@@ -14,8 +14,8 @@ from schema.scans.ingest import EngineResult
 from schema.scans.merging import Voice
 from schema.scans.models import Engine, EngineRunStatus
 from schema.scans.rules import PACKAGE_ENGINES, VULNERABILITY_ENGINES
+from workers.engines.answer import EngineAnswer
 from workers.engines.native import SOURCE, NativeRun, stand_in
-from workers.engines.running import EngineAnswer
 from workers.engines.tools import NO_DATABASE, Tool
 
 

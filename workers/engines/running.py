@@ -20,6 +20,7 @@ import structlog
 from schema.scans.failures import ScanFailure
 from schema.scans.models import Engine, EngineRunStatus
 from workers.engines.adapter import Adapter, Call, ImageForm
+from workers.engines.answer import EngineAnswer
 from workers.engines.catalog import ADAPTERS
 from workers.engines.documents import EngineFailure, text
 from workers.engines.report import EngineReport, ImageFacts
@@ -49,18 +50,6 @@ class EngineLimits:
     memory_bytes: int = 2 * GIB
     output_bytes: int = 128 * MIB  # what it prints or writes as its answer
     processes: int = 4096  # of this user, all of them counted
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineAnswer:
-    """How one tool's run ended: a report, or a failure in words that continue "trivy 0.58.1 …"."""
-
-    tool: Tool
-    report: EngineReport | None
-    failure: str | None
-    output: bytes | None  # what it printed, without the image's environment; None where that is more than is kept
-    started_at: datetime
-    duration_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,6 +40,8 @@ def read_import(asked: Mapping[str, Any]) -> ImportedReport:
         raise ScanFailure(FailureCode.REPORT_INVALID, message) from None
     engine = imported.engine
     kept = without(document, ADAPTERS[engine].withheld) if engine is not None else document
+    if imported.observation is not None:
+        kept = {}  # it holds what each of its tools printed
     Path(asked["evidence"]).write_bytes(orjson.dumps(redact_document(kept)))
     return replace(imported, report=masked(imported.report), envelope=imported.envelope and _masked(imported.envelope))
 

@@ -10,6 +10,7 @@ from schema.scans.models import Engine
 from workers.engines.documents import text
 from workers.engines.report import EngineReport
 from workers.inventory.os_release import operating_system
+from workers.observation import Observation
 
 # Names by which the tools of our engines sign documents of other formats.
 _TOOLS = {
@@ -90,6 +91,7 @@ class ImportedReport:
     subject: Subject
     report: EngineReport
     envelope: Envelope | None = None
+    observation: Observation | None = None  # of one of our own sensors, which leaves judging to us
 
     @property
     def engine(self) -> Engine | None:

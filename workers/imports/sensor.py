@@ -24,6 +24,7 @@ from workers.engines.documents import EngineFailure, Object, fraction, mapping, 
 from workers.engines.report import MAX_CHECKS, MAX_FINDINGS, MAX_PACKAGES, EngineReport, at_most, findings
 from workers.engines.syft import TYPES as SYFT_TYPES
 from workers.engines.trivy import kind_of as trivy_kind
+from workers.imports import observation
 from workers.imports.purls import Shelf, parse_purl, purl_of, system_of
 from workers.imports.report import Envelope, Generator, ImportedReport, Subject, Told, digest_of
 
@@ -60,6 +61,14 @@ _ARCHITECTURES = frozenset({"386", "amd64", "arm", "arm64", "mips64le", "ppc64le
 def read(document: Object) -> ImportedReport:
     """Raises EngineFailure for what is none, or of another version."""
     found = document.get("findings")
+    if document.get("version") == VERSION and observation.MEMBER in document:
+        return ImportedReport(
+            format=ReportFormat.SENSOR,
+            generator=_generator(mapping(document.get("sensor"))),
+            subject=Subject(),
+            report=EngineReport(),
+            observation=observation.read(document),
+        )
     if document.get("version") != VERSION or not isinstance(found, dict):
         raise EngineFailure(f"wrote version {text(document.get('version'))[:20] or 'unknown'}; read is {VERSION}")
     scan, image, versions = (
@@ -171,6 +180,9 @@ class _Shelf:
                 return self._generic(name, version)
             if kind in _DISTRIBUTION:
                 version = self._whole_version(name, version)
+            known = self._named.get(name, {}).get(version)
+            if known is not None and known.type is kind:
+                return known  # whoever listed it with a package URL knows its source package
             purl = purl_of(kind, name, version)
         return self.shelf.package(purl, name=name, licenses=licenses)
 

@@ -12,7 +12,8 @@ from schema.kernel.clock import utc_now
 from schema.scans.models import Engine
 from tests.workers.engines.images import facts_of, stored
 from tests.workers.workshop import NO_TOOLS
-from workers.engines.running import EngineAnswer, EngineEvent, EngineLimits, EngineRuns
+from workers.engines.answer import EngineAnswer
+from workers.engines.running import EngineEvent, EngineLimits, EngineRuns
 from workers.engines.tools import Toolbox
 from workers.oci.layout import Image
 from workers.oci.limits import ImageLimits

@@ -11,11 +11,11 @@ from schema.scans.evidence import ConfigurationEvidence, ImageEfficiency
 from schema.scans.ingest import EngineResult
 from schema.scans.models import Engine, EngineRunStatus
 from tests.schema.scans.factories import finding, package
+from workers.engines.answer import EngineAnswer
 from workers.engines.catalog import ADAPTERS
 from workers.engines.native import EcosystemData, NativeRun
 from workers.engines.report import EngineReport
 from workers.engines.results import Conclusion, conclude, stand_ins
-from workers.engines.running import EngineAnswer
 from workers.engines.tools import Tool
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)

@@ -17,8 +17,9 @@ from tests.simulators.tools import write_tool
 from tests.tools import REAL_TOOLS, fenced
 from tests.workers.engines.conftest import Bench
 from workers.engines.adapter import Call
+from workers.engines.answer import EngineAnswer
 from workers.engines.catalog import ADAPTERS
-from workers.engines.running import EngineAnswer, EngineEvent
+from workers.engines.running import EngineEvent
 from workers.sandbox import MIB
 
 

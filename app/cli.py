@@ -152,6 +152,27 @@ def worker() -> None:
     run(work_forever(settings))
 
 
+@cli.command(
+    epilog="Example: `HARBORGUARD_URL=https://harborguard.example HARBORGUARD_API_KEY=hg_ak_… harborguard sensor`"
+)
+def sensor(
+    server: Annotated[str | None, typer.Option(help="Server to work for (HARBORGUARD_URL).")] = None,
+    name: Annotated[str | None, typer.Option(help="What it calls itself (HARBORGUARD_SENSOR_NAME).")] = None,
+) -> None:
+    """Scan images where they are, for a server elsewhere. It only makes connections, nobody makes one to it.
+
+    The key is the one of its registry: `sensorApiKey` in the answer that creates a registry with the scan method SENSOR.
+    """
+    from app.sensor.running import run_sensor  # noqa: PLC0415
+
+    settings = settings_or_exit()
+    changes = {field: value for field, value in (("url", server), ("sensor_name", name)) if value is not None}
+    settings = settings.model_copy(update=changes)
+    _require_sense({"name the server with --server or HARBORGUARD_URL": not settings.url})
+    configure_logging(level=settings.log_level, json=settings.log_format is LogFormat.JSON)
+    run(until_told_to_stop(run_sensor(settings, _client_key(None, settings))))
+
+
 @cli.command(epilog="Example: `harborguard setup --organization Acme --email you@example.com`")
 def setup(
     organization: Annotated[str, typer.Option(help="Name of the organization.")],
@@ -523,8 +544,16 @@ def upload(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on stderr but what went wrong.")] = False,
 ) -> None:
     """Bring what another tool found to a server, without the image. Prints JSON."""
-    flags = dict(zip(ReportFormat, (trivy, grype, syft, osv, sarif, cyclonedx, spdx), strict=True))
-    stated = {each for each, is_set in flags.items() if is_set} | {form} - {None}
+    flags = {
+        "trivy": trivy,
+        "grype": grype,
+        "syft": syft,
+        "osv": osv,
+        "sarif": sarif,
+        "cyclonedx": cyclonedx,
+        "spdx": spdx,
+    }
+    stated = {ReportFormat(each) for each, is_set in flags.items() if is_set} | {form} - {None}
     settings = settings_or_exit(ExitCode.ERROR)
     address = server or settings.url
     _require_sense(

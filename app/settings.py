@@ -23,6 +23,7 @@ from schema.advisories.catalog import find_feed, read_mirrors
 from schema.kernel.errors import HarborGuardError
 from schema.kernel.plans import PlanLimits
 from schema.organizations.models import Plan
+from schema.registries.models import RegistryProvider
 
 Network = IPv4Network | IPv6Network
 GIB = 1024**3
@@ -208,11 +209,31 @@ class Settings(BaseSettings):
     )
     url: str = Field(
         default="",
-        description="Server that `harborguard scan` and `upload` ask, like `https://harborguard.example`. "
+        description="Server that `harborguard scan`, `upload` and `sensor` ask, like `https://harborguard.example`. "
         "Default: none; it scans in its own process.",
     )
-    api_key: SecretStr | None = Field(default=None, description="API key or token `harborguard scan` asks with.")
+    api_key: SecretStr | None = Field(default=None, description="API key or token they ask with.")
     api_key_file: str = Field(default="", description="File that holds it, instead.")
+    sensor_name: str = Field(default="", description="What a sensor calls itself. Default: the name of its machine.")
+    sensor_registry: str = Field(
+        default="",
+        description="A sensor's registry, like `registry.internal:5000`, or `http://…` without TLS: it scans no other, reports "
+        "what is in it, and may connect to private networks. Default: none; it scans what it is asked to.",
+    )
+    sensor_registry_provider: RegistryProvider | None = Field(
+        default=None, description="Its provider, where the address does not tell, like `HARBOR`."
+    )
+    sensor_registry_namespace: str = Field(
+        default="", description="The project, group or repository it is listed for, where its provider needs one."
+    )
+    sensor_registry_username: str = Field(
+        default="",
+        description="User to pull as; the server is then not asked for credentials. Default: it hands them over with each "
+        "job, sealed for this sensor.",
+    )
+    sensor_registry_password: SecretStr | None = Field(default=None, description="The password or token.")
+    sensor_poll_seconds: float = Field(default=5.0, ge=1, description="How often a sensor asks for work.")
+    sensor_discovery_minutes: float = Field(default=10.0, ge=1, description="How often it lists its registry.")
     log_format: LogFormat = Field(default=LogFormat.JSON, description="`json` for machines, `console` for people.")
     log_level: LogLevel = Field(default=LogLevel.INFO, description="Least level that is logged.")
 

@@ -71,13 +71,15 @@ class Api:
     async def get(self, kind: type[M], path: str, **parameters: str | int) -> M:
         return await self._ask("GET", path, params=parameters, read=_reader(kind))
 
-    async def post(self, kind: type[M], path: str, body: Mapping[str, Any], *, idempotency_key: str) -> M:
-        headers = {"Idempotency-Key": idempotency_key}
-        return await self._ask("POST", path, json=body, headers=headers, read=_reader(kind))
+    async def post(self, kind: type[M], path: str, body: Mapping[str, Any], *, idempotency_key: str | None = None) -> M:
+        """It may be sent more than once; without a key the operation is one that does not mind."""
+        return await self._ask("POST", path, json=body, headers=_once(idempotency_key), read=_reader(kind))
 
-    async def upload(self, kind: type[M], path: str, archive: Path, *, idempotency_key: str, **parameters: str) -> M:
+    async def upload(
+        self, kind: type[M], path: str, archive: Path, *, idempotency_key: str | None = None, **parameters: str
+    ) -> M:
         headers = {
-            "Idempotency-Key": idempotency_key,
+            **_once(idempotency_key),
             "Content-Type": "application/octet-stream",
             "Content-Length": str((await asyncio.to_thread(archive.stat)).st_size),
         }
@@ -162,6 +164,10 @@ async def _chunks(file: Path) -> AsyncIterator[bytes]:
     with await asyncio.to_thread(file.open, "rb") as archive:
         while chunk := await asyncio.to_thread(archive.read, CHUNK_BYTES):
             yield chunk
+
+
+def _once(idempotency_key: str | None) -> dict[str, str]:
+    return {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
 
 
 def _passing(error: Exception) -> _Passing:

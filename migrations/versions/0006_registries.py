@@ -189,6 +189,7 @@ def _sensors() -> None:
         sa.Column("capabilities", _JSON, nullable=False),
         sa.Column("scanner_versions", _JSON, nullable=False),
         _text("registry_url", 500, nullable=True),
+        _text("public_key", 60, nullable=True),
         _number("active_scans"),
         sa.Column("uptime_seconds", sa.BigInteger(), nullable=False),
         _time("registered_at"),

@@ -23,6 +23,7 @@ from schema.scans.failures import FailureCode, ScanFailure
 from schema.scans.models import ACTIVE, Scan, ScanStatus
 from schema.scans.repository import change_scan, load_scan, write_log
 from schema.sensors import repository
+from schema.sensors.handover import seal_access
 from schema.sensors.messages import Heartbeat, JobOutcome, JobReport, Registration
 from schema.sensors.models import Sensor, SensorJob, SensorJobState
 from schema.sensors.repository import ENDED, Claim
@@ -116,7 +117,10 @@ async def take_heartbeat(context: RequestContext, session: AsyncSession, message
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """A job for a sensor. The image's reference is spelled as that sensor understands it."""
+    """A job for a sensor. The image's reference is spelled as that sensor understands it.
+
+    Of credentials it has at most one form: sealed for a sensor of ours, and as they are for those in the field.
+    """
 
     id: str
     created_at: datetime
@@ -124,6 +128,7 @@ class Assignment:
     scanners: tuple[str, ...]
     platform: str | None
     credentials: RegistryAccess | None
+    sealed_credentials: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,8 +182,8 @@ async def _drop(session: AsyncSession, sensor: Sensor, scan_id: str, *, now: dat
 
 
 def _assignment(taken: Claim, scan: Scan, sensor: Sensor, access: RegistryAccess) -> Assignment:
-    speaks = takes_credentials(sensor.identity, sensor.capabilities)
     has_credentials = access.username is not None and access.password is not None
+    is_told = has_credentials and takes_credentials(sensor.identity, sensor.capabilities)
     # The scheme tells a sensor of the second generation what the registry speaks; the first takes it for the image's name.
     scheme = "http://" if access.insecure and is_current(sensor.identity, sensor.capabilities) else ""
     return Assignment(
@@ -187,7 +192,10 @@ def _assignment(taken: Claim, scan: Scan, sensor: Sensor, access: RegistryAccess
         image_ref=f"{scheme}{scan.reference}",
         scanners=tuple(scan.scanners),
         platform=scan.platform,
-        credentials=access if speaks and has_credentials else None,
+        credentials=access if is_told and sensor.public_key is None else None,
+        sealed_credentials=seal_access(access, sensor.public_key, scan_id=scan.id)
+        if is_told and sensor.public_key is not None
+        else None,
     )
 
 

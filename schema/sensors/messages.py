@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from schema.kernel.errors import Issue, invalid
+from schema.sensors.handover import read_public_key, write_public_key
 
 MAX_REPOSITORIES = 10_000
 MAX_TAGS = 50_000  # of all repositories of one catalogue
@@ -54,9 +55,11 @@ class Registration:
     capabilities: tuple[str, ...]
     scanner_versions: Mapping[str, str]  # raw, and often of no use: "Application:         grype"
     registry_url: str | None
+    public_key: str | None  # that credentials are sealed to; only our own sensors have one
 
     @classmethod
     def read(cls, message: Mapping[str, Any]) -> Self:
+        """Raises VALIDATION_ERROR for a key that is none: without it a sensor would wait for credentials in vain."""
         versions = message.get("scannerVersions")
         told = versions.items() if isinstance(versions, dict) else ()
         hostname = line(message.get("hostname"), 300)
@@ -71,7 +74,17 @@ class Registration:
             capabilities=lines(message.get("capabilities"), 50) or ("scan",),
             scanner_versions={line(name, 50): _as_it_is(said) for name, said in list(told)[:_MAX_ENTRIES]},
             registry_url=_USERINFO.sub("", line(message.get("registryUrl"), 500)) or None,
+            public_key=_public_key(line(message.get("publicKey"), 100)),
         )
+
+
+def _public_key(stated: str) -> str | None:
+    if not stated:
+        return None
+    try:
+        return write_public_key(read_public_key(stated))
+    except ValueError:
+        raise invalid(Issue("publicKey", "must be an X25519 public key: 32 bytes, base64")) from None
 
 
 def _as_it_is(said: object) -> str:

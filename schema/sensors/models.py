@@ -33,6 +33,7 @@ class Sensor(TenantTable, table=True):
     capabilities: list[str] = json_field(nullable=False)
     scanner_versions: dict[str, str] = json_field(nullable=False)  # raw, as it told them
     registry_url: str | None = Field(default=None, max_length=500)
+    public_key: str | None = Field(default=None, max_length=60)  # X25519, base64: credentials are sealed to it
     active_scans: int = 0
     uptime_seconds: int = Field(default=0, sa_type=BigInteger)
     registered_at: datetime = time_field()

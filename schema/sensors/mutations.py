@@ -166,5 +166,6 @@ def _assignment(given: Assignment) -> SensorAssignment:
             scanners=list(given.scanners),
             platform=given.platform,
             registry_credentials=credentials,
+            sealed_credentials=given.sealed_credentials,
         ),
     )

@@ -72,6 +72,9 @@ class SensorScan:
     registry_credentials: SensorCredentials | None = strawberry.field(
         description="For a sensor that uses them, and a registry that has some."
     )
+    sealed_credentials: str | None = strawberry.field(
+        description="Instead, for a sensor that registered with a public key: sealed to it (HPKE), base64."
+    )
 
 
 @strawberry.type(description="A job of a sensor.")

@@ -238,7 +238,7 @@ async def test_what_sensors_do_every_few_seconds_is_cheap(
         await site.services.background.settle()
     counts["claim"] = len(statements)
     # The sensor, and that it was heard of; its jobs; and one that looks whether the outbox holds anything.
-    assert counts == {"idle": 3, "scanning": 5, "poll": 3, "claim": 11}
+    assert counts == {"idle": 3, "scanning": 5, "poll": 3, "claim": 12}
 
 
 # --- Jobs
@@ -262,6 +262,7 @@ async def test_scans_of_its_registry_wait_for_a_sensor(
         "scanners": ["trivy", "syft"],
         "platform": None,
         "registryCredentials": None,
+        "sealedCredentials": None,
     }
     assert (await edge.scan(client, scan_id))["status"] == "IN_PROGRESS"
     assert await april.claim() is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Any
 
 import httpx
@@ -75,8 +76,8 @@ async def require_described(response: httpx.Response) -> None:
     """Fails for an answer of a route that the document does not tell of."""
     request = response.request
     operation = operation_at("GET" if request.method == "HEAD" else request.method, request.url.path)
-    if operation is None:
-        return
+    if operation is None or (request.method == "HEAD" and response.status_code == HTTPStatus.METHOD_NOT_ALLOWED):
+        return  # a GET that changes something, as sensors' claiming does, has no HEAD
     where = f"{request.method} {request.url.path} answered {response.status_code}"
     assert str(response.status_code) in operation["responses"], f"{where}, {NOT_DESCRIBED}"
     if response.is_error and request.method != "HEAD":

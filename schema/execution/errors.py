@@ -22,6 +22,8 @@ def error_of(error: GraphQLError) -> HarborGuardError:
         original = original.original_error
     if isinstance(original, HarborGuardError):
         return original
+    if isinstance(original, ValueError) and error.path is None and error.nodes:
+        original = None  # a scalar's word on a literal, which validation has put into a sentence of its own
     if original is None or isinstance(original, GraphQLError):
         if error.message.startswith("Variable "):
             return HarborGuardError(ErrorCode.VALIDATION_ERROR, error.message)

@@ -24,8 +24,8 @@ class FailureCode(StrEnum):
     ENGINES_FAILED = "ENGINES_FAILED"  # no engine produced a result
     INTERRUPTED = "INTERRUPTED"  # workers died on every attempt
     INTERNAL = "INTERNAL"  # a defect of ours; the log has the details under the scan's id
-    SENSOR_FAILED = "SENSOR_FAILED"  # the sensor that had the scan gave up on it
     REPORT_INVALID = "REPORT_INVALID"  # an imported report is malformed, or of a format or version that is not read
+    SENSOR_FAILED = "SENSOR_FAILED"  # the sensor that had the scan gave up on it
 
 
 class ScanFailure(Exception):  # noqa: N818 -- the field says "failure"; an engine's failure is a result, not a bug

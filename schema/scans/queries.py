@@ -17,7 +17,7 @@ from schema.scans.types import Scan, ScanStatusFilter
 
 @strawberry.type
 class ScansQuery:
-    @query_field("scans:view", description="Scans, latest first.")
+    @query_field("scans:view", description="Scans, latest first. NOT_FOUND for a batch that is not there.")
     async def scans(
         self,
         info: Info,

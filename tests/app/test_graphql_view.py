@@ -87,6 +87,16 @@ async def test_errors_carry_their_code(client: httpx.AsyncClient, tenant: Tenant
     assert codes(variable) == ["VALIDATION_ERROR"]
 
 
+async def test_a_literal_that_is_no_value_of_its_scalar_is_a_fault_of_the_document(
+    client: httpx.AsyncClient, tenant: Tenant
+) -> None:
+    query = 'mutation { createApiKey(input: {name: "a", role: VIEWER, expiresAt: "tomorrow"}) { id } }'
+    answer = await post(client, tenant, query)
+
+    assert set(codes(answer)) == {"BAD_REQUEST"}
+    assert "ISO 8601" in messages(answer)
+
+
 @pytest.mark.parametrize(
     ("query", "code"),
     [("{ scans { items { id } } }", "UNAUTHORIZED"), ("mutation { logout }", "UNAUTHORIZED")],

@@ -92,7 +92,7 @@ WRITES: dict[str, tuple[int, Any]] = {
 # Not a matter of statements: streams, a body of gigabytes, and what happens once in the life of a server.
 ELSEWHERE = {"receiveRegistryPush", "followScan", "uploadImage", "importReport", "completeSetup"}
 # Nobody who signs in may call these; what sensors do every few seconds has its budget in test_sensor_protocol.py.
-SENSORS = {route.operation for route in ROUTES if route.tag == "sensor protocol"}
+SENSORS = {route.operation for route in ROUTES if route.tag == "sensor-protocol"}
 PATH_IDS = {
     "scanId": IdPrefix.SCAN,
     "imageId": IdPrefix.IMAGE,

@@ -208,7 +208,7 @@ BODY = {"VALIDATION_ERROR", "PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE"}
     [
         ("getHealth", set()),
         ("getMe", {"BAD_REQUEST", "FORBIDDEN"}),  # of a sensor
-        ("listScans", {"BAD_REQUEST", "FORBIDDEN"}),
+        ("listScans", {"BAD_REQUEST", "FORBIDDEN", "NOT_FOUND"}),
         ("getScan", {"BAD_REQUEST", "FORBIDDEN", "NOT_FOUND"}),
         ("cancelScan", {"BAD_REQUEST", "FORBIDDEN", "NOT_FOUND", "CONFLICT"}),
         ("deleteScan", {"BAD_REQUEST", "FORBIDDEN", "NOT_FOUND", "CONFLICT"}),

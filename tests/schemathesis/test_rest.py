@@ -11,16 +11,32 @@ from schemathesis.specs.openapi.schemas import OpenApiSchema
 
 from tests.schemathesis.served import NOBODY, OWNER, VIEWER, Outcome, Served, configuration, explore
 
-# Need what cannot be made up: the token of the first start, a password, a session, an engine that left its output.
+# Need what cannot be made up: the token of the first start, a password, a session, an engine that left its output, the key
+# of a sensor, the secret of a webhook.
 NEVER_SUCCEED = {
     "POST /api/setup",
     "POST /api/auth/login",
     "POST /api/auth/logout",
     "GET /api/scans/{scanId}/engines/{engine}/raw",
     "GET /api/scans/compare",  # takes the ids of two things that are there
+    "GET /api/agent/jobs",
+    "POST /api/agent/catalog",
+    "POST /api/agent/heartbeat",
+    "POST /api/agent/jobs/{jobId}/status",
+    "POST /api/agent/register",
+    "POST /api/exports/upload",
+    "POST /api/patches/upload",
+    "POST /api/scans/upload",
+    "POST /api/webhooks/{provider}",
 }
-# May, but not in so few cases: one takes the id of a scan that has ended, the other a report of a format that is read.
-SELDOM_SUCCEED = {"GET /api/scans/{scanId}/sarif", "POST /api/scans/import"}
+# May, but not in so few cases: they take the id of a scan that has ended, a report of a format that is read, or a registry
+# that nobody has deleted before.
+SELDOM_SUCCEED = {
+    "DELETE /api/registries/{registryId}/webhook",
+    "GET /api/scans/{scanId}/export",
+    "GET /api/scans/{scanId}/sarif",
+    "POST /api/scans/import",
+}
 
 
 def run(served: Served, caller: str, *, examples: int, **phases: Any) -> tuple[OpenApiSchema, Outcome]:

@@ -13,7 +13,7 @@ import pytest
 
 from schema.images.repository import insert_upload
 from schema.jobs import repository
-from schema.jobs.models import JobState
+from schema.jobs.models import JobKind, JobState
 from schema.kernel.clock import utc_now
 from schema.kernel.errors import ErrorCode, HarborGuardError
 from schema.scans.failures import FailureCode
@@ -25,6 +25,7 @@ from tests.app.site import on_sqlite
 from tests.factories.images import docker_files, write_archive
 from tests.processes import PATIENCE, Reading, paused_reader, until, until_gone
 from tests.workers.workshop import Workshop, advisories, debian, store_advisories
+from workers.runner import PERFORM
 from workers.sandbox import SandboxLimits
 
 
@@ -322,7 +323,7 @@ async def test_no_more_jobs_at_a_time_than_there_are_slots_and_none_is_forgotten
         await asyncio.sleep(0.02)
         running -= 1
 
-    monkeypatch.setattr("workers.runner.perform_scan", count)
+    monkeypatch.setitem(PERFORM, JobKind.SCAN, count)
     layout = workshop.layout()
     scans = [await workshop.queue(layout) for _ in range(5)]
     async with workshop.runner() as runner:

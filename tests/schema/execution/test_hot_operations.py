@@ -34,7 +34,7 @@ OPERATIONS = Path(compat_rest.__file__).parent / "operations"
 LISTS = sorted(path.stem for path in OPERATIONS.glob("list*.graphql"))
 ROWS = 3
 # Made of dictionaries in a JSON column.
-RESOLVED = {"listScanEngines": "coverage", "listScanFindings": "severities"}
+RESOLVED = {"listScanEngines": "coverage", "listScanFindings": "severities", "listSensors": "scannerVersions"}
 
 SCALARS: dict[str, Any] = {
     "String": "a text",
@@ -113,7 +113,7 @@ def executed(text: str) -> tuple[Any, list[list[str | int]]]:
     result = graphql_execute(
         schema(),
         operation.document,
-        variable_values=dict.fromkeys(("id", "scanId", "imageId"), "id-1"),
+        variable_values=dict.fromkeys(("id", "scanId", "imageId", "registryId"), "id-1"),
         executor_class=type("CountingHere", (Counting,), {"per_row": per_row}),
         plan=operation.plan,
     )

@@ -8,7 +8,9 @@ import json
 import logging
 import re
 import secrets
+import shutil
 import socket
+import subprocess
 import time
 import tracemalloc
 from collections.abc import AsyncIterator, Iterator
@@ -41,11 +43,11 @@ from schema.kernel.tenancy import across_tenants
 from schema.registries.models import Registry, RegistryProvider, RegistryStatus, RegistrySync, Schedule, SyncStatus
 from schema.registries.repository import add_registry
 from schema.registries.syncing import queue_sync
-from schema.scans.models import Scan
+from schema.scans.models import Scan, ScanStatus
 from tests.app.site import on_sqlite
 from tests.distribution import HTPASSWD, PROGRAM, push, running
 from tests.factories import images
-from tests.factories.images import Index, index, layer
+from tests.factories.images import Index, index, layer, write_layout
 from tests.processes import until
 from tests.simulators.certificates import new_authority
 from tests.simulators.registry import (
@@ -66,7 +68,7 @@ from tests.simulators.registry import (
     serving,
     shorter,
 )
-from tests.workers.workshop import Workshop
+from tests.workers.workshop import Workshop, debian
 from workers import catalogue
 from workers.leases import LeaseLostError
 from workers.oci.client import Patience
@@ -81,6 +83,7 @@ ONE = images.image(layer({"one": b"1"}))
 TWO = images.image(layer({"two": b"2"}))
 MULTI = index(images.image(layer({"amd": b"64"})), images.image(layer({"arm": b"64"}), platform="linux/arm64"))
 
+SKOPEO = shutil.which("skopeo")
 needs_registry = pytest.mark.skipif(PROGRAM is None, reason="docker-registry is not installed")
 
 
@@ -275,6 +278,41 @@ async def test_what_is_pushed_and_deleted_is_followed(workshop: Workshop, tmp_pa
 
             assert (sync.tags_new, sync.tags_moved, sync.tags_gone) == (0, 0, 0)
             assert (await shop.tags())["team/multi:latest"].absent_since is None
+
+
+@needs_registry
+@on_sqlite
+@pytest.mark.skipif(SKOPEO is None, reason="skopeo is not installed")
+async def test_what_skopeo_pushes_is_listed_scanned_and_scanned_again_after_a_push(
+    workshop: Workshop, tmp_path: Path
+) -> None:
+    def copy(content: images.Image, tag: str) -> None:
+        layout = write_layout(tmp_path / content.digest[7:19], content)
+        target = f"docker://{host}/team/app:{tag}"
+        subprocess.run([str(SKOPEO), "copy", "-q", "--dest-tls-verify=false", f"oci:{layout}", target], check=True)
+
+    async def everything() -> list[tuple[str, str | None]]:
+        """Works on all there is to do. Returns the scans, in the order they were asked for."""
+        while any(job.state is JobState.QUEUED for job in await workshop.rows(Job)):
+            await shop.work()
+        scans = sorted(await workshop.rows(Scan), key=lambda scan: scan.created_at)
+        assert {scan.status for scan in scans} <= {ScanStatus.COMPLETE}
+        return [(scan.reference.partition("/")[2], scan.digest) for scan in scans]
+
+    with running(tmp_path) as host:
+        async with catalogued(workshop, host) as shop:
+            await shop.change(schedule=Schedule.ON_PUSH, scanners=["syft"])
+            first, second = debian(), debian({"openssl": "3.0.9-1"})
+            copy(first, "1.0")
+            await shop.queue()
+            assert await everything() == [("team/app:1.0", first.digest)]
+
+            await shop.queue()
+            assert len(await everything()) == 1, "nothing was pushed"
+
+            copy(second, "1.0")
+            await shop.queue()
+            assert (await everything())[1:] == [("team/app:1.0", second.digest)]
 
 
 @needs_registry

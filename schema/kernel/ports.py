@@ -61,7 +61,7 @@ class BlobStore(Protocol):
 class KeyProvider(Protocol):
     """Wraps the data keys of sealed secrets. `key_id` is kept beside a wrapped key, so keys can be rotated.
 
-    It may ask a key service, so both wait (docs/adr/0018). SERVICE_UNAVAILABLE when that does not answer.
+    It may ask a key service, so both wait (docs/adr/0020). SERVICE_UNAVAILABLE when that does not answer.
     """
 
     @property

@@ -367,7 +367,7 @@ async def test_killed_in_the_middle_it_scans_again(outpost: Outpost) -> None:
 @on_sqlite
 async def test_forgotten_by_the_server_it_introduces_itself_anew(outpost: Outpost) -> None:
     async with outpost.running():
-        await until(lambda: _registered(outpost, 1))
+        await until(lambda: _known(outpost))
         [sensor] = await outpost.edge.rows(Sensor)
         headers = outpost.edge.tenant.headers()
         assert (await outpost.client.delete(f"/api/sensors/{sensor.id}", headers=headers)).is_success
@@ -638,6 +638,10 @@ def _jobs(answer: bytes) -> list[Any]:
 
 async def _is(condition: Callable[[], bool]) -> bool:
     return condition()
+
+
+async def _known(outpost: Outpost) -> bool:
+    return bool(await outpost.edge.rows(Sensor))
 
 
 async def _registered(outpost: Outpost, times: int) -> bool:

@@ -241,47 +241,68 @@ class Sensor:
 
     async def _work_on(self, job: Job) -> None:
         with structlog.contextvars.bound_contextvars(job=job.id):
+            log.info("sensor.started", image=job.scan.image_ref)
             try:
-                log.info("sensor.started", image=job.scan.image_ref)
-                async with asyncio.timeout(self._means.limits.scan_seconds):
-                    with self._workspace.scratch() as scratch:
-                        envelope = await self._means.look(job, scratch)
-                await asyncio.to_thread(self._outbox.put_results, job.id, envelope)
+                outcome = await self._outcome(job)
             except asyncio.CancelledError:
                 if job.id not in self._unwanted:
                     raise  # the sensor stops; the server gives the job to another one, or to this one's next start
                 self._unwanted.discard(job.id)
-                self._outbox.put_outcome(job.id, orjson.dumps({"status": "cancelled"}))
-            except (ScanFailure, HarborGuardError) as failure:
-                self._outbox.put_outcome(job.id, _failed(failure.message))
-            except TimeoutError:
-                seconds = int(self._means.limits.scan_seconds)
-                self._outbox.put_outcome(job.id, _failed(f"The scan took longer than {seconds} seconds"))
-            except Exception:
-                log.exception("sensor.unexpected_error")
-                self._outbox.put_outcome(job.id, _failed("A defect of the sensor; its own log has the details"))
+                outcome = orjson.dumps({"status": "cancelled"})
+            if outcome is not None:
+                try:
+                    self._outbox.put_outcome(job.id, outcome)
+                except OSError as error:  # the server will miss the job, and give it out again
+                    log.warning("sensor.outbox_unwritable", reason=error.strerror)
             self._written.set()
+
+    async def _outcome(self, job: Job) -> bytes | None:
+        """How the job ended without results; None once there are some in the outbox."""
+        seconds = self._means.limits.scan_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                with self._workspace.scratch() as scratch:
+                    envelope = await self._means.look(job, scratch)
+            await asyncio.to_thread(self._outbox.put_results, job.id, envelope)
+        except (ScanFailure, HarborGuardError) as failure:
+            return _failed(failure.message)
+        except TimeoutError:
+            return _failed(f"The scan took longer than {int(seconds)} seconds")
+        except OSError as error:
+            return _failed(f"The sensor cannot write: {error.strerror}")
+        except Exception:
+            log.exception("sensor.unexpected_error")
+            return _failed("A defect of the sensor; its own log has the details")
+        return None
 
     # --- The registry it stands beside
 
     async def _discover(self, access: RegistryAccess) -> None:
+        """Whatever goes wrong with it, the registry can still be scanned."""
         while True:
-            report: dict[str, Any] = {"registryUrl": self._settings.sensor_registry, "provider": access.provider}
             try:
                 catalogue = await open_catalogue(access, http=self._means.http, clock=utc_now)
                 async for repositories in _repositories(catalogue):
-                    message = {**report, "repositories": repositories, "discoveredAt": utc_now().isoformat()}
-                    await self._known(self._server.report_catalog(message))
+                    await self._report(access, repositories)
             except ScanFailure as failure:
                 log.warning("sensor.discovery_failed", reason=failure.message)
-                message = {
-                    **report,
-                    "repositories": [],
-                    "discoveredAt": utc_now().isoformat(),
-                    "error": failure.message,
-                }
-                await self._known(self._server.report_catalog(message))
+                await self._report(access, [], error=failure.message)
             await asyncio.sleep(self._settings.sensor_discovery_minutes * 60)
+
+    async def _report(self, access: RegistryAccess, repositories: list[dict[str, Any]], **error: str) -> None:
+        catalog = {
+            "registryUrl": self._settings.sensor_registry,
+            "provider": access.provider,
+            "repositories": repositories,
+            "discoveredAt": utc_now().isoformat(),
+            **error,
+        }
+        try:
+            await self._known(self._server.report_catalog(catalog))
+        except ApiError as refusal:
+            if refusal.status == HTTPStatus.UNAUTHORIZED:
+                raise
+            log.warning("sensor.catalog_refused", reason=str(refusal))
 
 
 async def _repositories(catalogue: Catalogue) -> AsyncIterator[list[dict[str, Any]]]:

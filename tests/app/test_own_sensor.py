@@ -92,8 +92,11 @@ class Outpost:
         return f"{self.registry.host}/team/api:1.0"
 
     @property
-    def outbox(self) -> Outbox:
-        return Outbox(self.settings.data_dir / "sensor" / "outbox")
+    def outbox(self) -> Path:
+        return self.settings.data_dir / "sensor" / "outbox"
+
+    def letters(self) -> list[str]:
+        return sorted(path.name for path in self.outbox.glob("*") if path.suffix != ".part")
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[asyncio.Task[None]]:
@@ -120,7 +123,7 @@ class Outpost:
                     server=Server(Api(wire, tell=lambda _message: None)),
                     means=self.means(http, identity.key),
                     identity=identity,
-                    outbox=self.outbox,
+                    outbox=Outbox(self.outbox),
                     workspace=workspace,
                     settings=self.settings,
                 )
@@ -211,7 +214,7 @@ async def test_what_it_saw_is_judged_by_the_servers_advisories(outpost: Outpost)
     [layer] = await outpost.edge.rows(Layer)
     assert {row.layer_digest for row in packages.values()} == {layer.diff_id}
     assert {row.check_id for row in await outpost.edge.rows(Misconfiguration)} >= {"CIS-DI-0001"}
-    assert outpost.outbox.letters() == []
+    assert outpost.letters() == []
 
 
 @on_sqlite
@@ -325,13 +328,13 @@ async def test_what_it_saw_waits_while_the_server_is_away(outpost: Outpost) -> N
         outpost.line.is_cut = True
         outpost.registry.heal()
 
-        await until(lambda: _is(lambda: bool(outpost.outbox.letters())))
+        await until(lambda: _is(lambda: bool(outpost.letters())))
     assert (await outpost.job(scan_id)).state is SensorJobState.CLAIMED
 
     outpost.line.is_cut = False  # by now the sensor was killed; another process of it finds what was written
     async with outpost.running():
         assert (await outpost.judged(scan_id))["status"] == "COMPLETE"
-        await until(lambda: _is(lambda: outpost.outbox.letters() == []))
+        await until(lambda: _is(lambda: outpost.letters() == []))
 
 
 @on_sqlite
@@ -364,7 +367,7 @@ async def test_killed_in_the_middle_it_scans_again(outpost: Outpost) -> None:
 @on_sqlite
 async def test_forgotten_by_the_server_it_introduces_itself_anew(outpost: Outpost) -> None:
     async with outpost.running():
-        await until(lambda: _registered(outpost, 1))
+        await until(lambda: _known(outpost))
         [sensor] = await outpost.edge.rows(Sensor)
         headers = outpost.edge.tenant.headers()
         assert (await outpost.client.delete(f"/api/sensors/{sensor.id}", headers=headers)).is_success
@@ -408,7 +411,7 @@ async def test_an_image_that_is_not_there_is_said(outpost: Outpost) -> None:
 async def test_what_the_server_refuses_fails_the_job_and_blocks_nothing(outpost: Outpost) -> None:
     scan_id = await outpost.trigger()
     async with outpost.sensor():
-        outpost.outbox.put_results(scan_id, b'{"version": "7"}')
+        Outbox(outpost.outbox).put_results(scan_id, b'{"version": "7"}')
 
     async with outpost.running():
         await outpost.until(scan_id, SensorJobState.FAILED)
@@ -635,6 +638,10 @@ def _jobs(answer: bytes) -> list[Any]:
 
 async def _is(condition: Callable[[], bool]) -> bool:
     return condition()
+
+
+async def _known(outpost: Outpost) -> bool:
+    return bool(await outpost.edge.rows(Sensor))
 
 
 async def _registered(outpost: Outpost, times: int) -> bool:

@@ -24,10 +24,21 @@ START_SECONDS = 30.0
 HTPASSWD = "robot:$2b$04$mGk5jeITkOFl/1rccXPbgudq50H0DsSWhgMH/hq4mnELChDrrbECW\n"
 ROBOT = RegistryCredentials(username="robot", password="s3cret")
 
+_PATIENT = {"timeout": "5s", "threshold": 5, "backoff": "1s"}
+
 
 @contextmanager
-def running(directory: Path, *, auth: dict[str, Any] | None = None, certificate: Path | None = None) -> Iterator[str]:
-    """A registry on loopback that also deletes; yields its address and port. With a PEM file it speaks TLS."""
+def running(
+    directory: Path,
+    *,
+    auth: dict[str, Any] | None = None,
+    certificate: Path | None = None,
+    endpoint: dict[str, Any] | None = None,
+) -> Iterator[str]:
+    """A registry on loopback that also deletes; yields its address and port. With a PEM file it speaks TLS.
+
+    `endpoint` is told of what happens, with its `url` and `headers`.
+    """
     with socket.create_server(("127.0.0.1", 0)) as free:
         host = f"127.0.0.1:{free.getsockname()[1]}"
     tls = {"certificate": str(certificate), "key": str(certificate)}
@@ -37,6 +48,7 @@ def running(directory: Path, *, auth: dict[str, Any] | None = None, certificate:
         "storage": {"filesystem": {"rootdirectory": str(directory / "storage")}, "delete": {"enabled": True}},
         "http": {"addr": host, "secret": "shared by nobody", **({"tls": tls} if certificate else {})},
         **({"auth": auth} if auth else {}),
+        **({"notifications": {"endpoints": [{"name": "harborguard", **_PATIENT, **endpoint}]}} if endpoint else {}),
     }
     file = directory / "config.yml"
     file.write_text(json.dumps(configuration))  # JSON is YAML

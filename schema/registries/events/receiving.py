@@ -24,7 +24,7 @@ from schema.kernel.secrets import seal, seal_context, unseal
 from schema.registries.events import repository
 from schema.registries.events.proof import SLUGS, is_proven, slug_of
 from schema.registries.events.pushes import Push, Told, pushes_of, read_pushes
-from schema.registries.models import Registry, RegistryProvider, ScanMethod, Schedule
+from schema.registries.models import Registry, RegistryProvider, Schedule
 from schema.registries.rules import eligible
 from schema.scans.unasked import scan_tags
 
@@ -181,7 +181,7 @@ async def _file(
         fresh = [await file_tag(session, organization_id, image_id, reference.tag, now=now)]
     await count_tags(session, organization_id, image_id)
     done = Counter({"filed": 1} if fresh or changes else {"known already": 1})
-    if registry.schedule is Schedule.ON_PUSH and fresh and registry.scan_method is ScanMethod.CLOUD:
+    if registry.schedule is Schedule.ON_PUSH and fresh:
         scans = await scan_tags(session, organization_id, fresh, system_principal(organization_id, "push"), now=now)
         done["queued for a scan"] += len(scans)
     return done

@@ -161,7 +161,7 @@ def sensor(
 ) -> None:
     """Scan images where they are, for a server elsewhere. It only makes connections, nobody makes one to it.
 
-    The key is the one of its registry: `sensorApiKey` in the answer that creates a registry with the scan method SENSOR.
+    The key is the one of its registry: `sensorApiKey` in the answer that creates a registry with the scan method `sensor`.
     """
     from app.sensor.running import run_sensor  # noqa: PLC0415
 

@@ -222,6 +222,13 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         method="GET",
+        path="/api/images/{imageId}/tags/{tagId}/history",
+        operation="listTagHistory",
+        tag="images",
+        envelope=Envelope.PAGE,
+    ),
+    Route(
+        method="GET",
         path="/api/images/{imageId}/sbom",
         operation="downloadImageSbom",
         tag="images",
@@ -290,6 +297,16 @@ ROUTES: tuple[Route, ...] = (
         operation="receiveRegistryPush",
         tag="registries",
         status=202,
+    ),
+    Route(
+        method="GET",
+        path="/api/registries/{registryId}/syncs",
+        operation="listRegistrySyncs",
+        tag="registries",
+        envelope=Envelope.PAGE,
+    ),
+    Route(
+        method="GET", path="/api/registries/{registryId}/syncs/{syncId}", operation="getRegistrySync", tag="registries"
     ),
     Route(
         method="POST",

@@ -8,7 +8,7 @@ import strawberry
 
 from schema.execution.lookahead import wanted
 from schema.images import repository
-from schema.images.types import Image
+from schema.images.types import Image, Platform, TagDigest
 from schema.kernel.arguments import AfterCursor, PageLimit, PageNumber, SearchText
 from schema.kernel.operations import Info, query_field
 from schema.kernel.pagination import Page, page_request
@@ -50,3 +50,32 @@ class ImagesQuery:
     ) -> Image:
         async with info.context.read() as session:
             return cast("Image", await repository.get_image(session, info.context.organization_id, id))
+
+    @query_field("images:view", description="What a tag pointed to, the latest first. NOT_FOUND.")
+    async def tag_history(
+        self,
+        info: Info,
+        image_id: Annotated[strawberry.ID, strawberry.argument(description="`img-…`.")],
+        tag_id: Annotated[strawberry.ID, strawberry.argument(description="`tag-…`.")],
+        page: PageNumber = None,
+        limit: PageLimit = None,
+        after: AfterCursor = None,
+    ) -> Page[TagDigest]:
+        request = page_request(page=page, limit=limit, sort=None, after=after)
+        async with info.context.read() as session:
+            found, manifests = await repository.list_history(
+                session, info.context.organization_id, image_id, tag_id, request
+            )
+        items = [
+            TagDigest(
+                id=row.id,
+                digest=row.digest,
+                since=row.since,
+                until=row.until,
+                platforms=[
+                    Platform(platform=each.platform, digest=each.digest) for each in manifests.get(row.digest, ())
+                ],
+            )
+            for row in found.items
+        ]
+        return Page(items=items, meta=found.meta)

@@ -10,7 +10,7 @@ from sqlalchemy import String, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from schema.images.models import Digest, Image, Tag, Upload
+from schema.images.models import Digest, Image, Manifest, Tag, TagDigest, Upload
 from schema.kernel.errors import not_found
 from schema.kernel.ids import IdPrefix, new_id
 from schema.kernel.listing import Listing, Wanted, fetch_page
@@ -34,6 +34,7 @@ IMAGES = Listing(
         "latest_tag": col(Image.latest_tag),
         "latest_digest": col(Image.latest_digest),
         "last_scanned_at": as_time(Image.last_scanned_at),
+        "absent_since": as_time(Image.absent_since),
         "created_at": as_time(Image.created_at),
     },
     filters={
@@ -57,6 +58,8 @@ TAGS = Listing(
         "id": col(Tag.id),
         "name": col(Tag.name),
         "digest": col(Tag.digest),
+        "source_digest": col(Tag.source_digest),
+        "absent_since": as_time(Tag.absent_since),
         "last_scan_id": col(Tag.last_scan_id),
         "last_scanned_at": as_time(Tag.last_scanned_at),
         "created_at": as_time(Tag.created_at),
@@ -65,6 +68,18 @@ TAGS = Listing(
     scope=[col(Tag.image_id) == parameter("image_id")],
     sorts={"name": col(Tag.name), "updatedAt": col(Tag.updated_at), "riskScore": col(Tag.risk_key)},
     default=SortOrder(column="updatedAt", descending=True),
+)
+HISTORY = Listing(
+    TagDigest,
+    columns={
+        "id": col(TagDigest.id),
+        "digest": col(TagDigest.digest),
+        "since": as_time(TagDigest.since),
+        "until": as_time(TagDigest.until),
+    },
+    scope=[col(TagDigest.tag_id) == parameter("tag_id")],
+    sorts={"since": col(TagDigest.since)},
+    default=SortOrder(column="since", descending=True),
 )
 
 
@@ -101,6 +116,30 @@ async def list_tags(
     session: AsyncSession, organization_id: str, image_id: str, request: PageRequest, *, wanted: Wanted = None
 ) -> Page[Any]:
     return await fetch_page(session, TAGS, organization_id, request, scope={"image_id": image_id}, wanted=wanted)
+
+
+async def list_history(
+    session: AsyncSession, organization_id: str, image_id: str, tag_id: str, request: PageRequest
+) -> tuple[Page[Any], Mapping[str, Sequence[Any]]]:
+    """What a tag of that image pointed to, and of each digest that is an index its manifests. NOT_FOUND."""
+    mine = (tenant(Tag, organization_id), col(Tag.image_id) == image_id, col(Tag.id) == tag_id)
+    if (await session.execute(select(col(Tag.id)).where(*mine))).scalar_one_or_none() is None:
+        raise not_found("Tag")
+    page = await fetch_page(session, HISTORY, organization_id, request, scope={"tag_id": tag_id})
+    digests = {row.digest for row in page.items}
+    statement = (
+        select(col(Manifest.index_digest), col(Manifest.platform), col(Manifest.digest))
+        .where(
+            tenant(Manifest, organization_id),
+            col(Manifest.image_id) == image_id,
+            col(Manifest.index_digest).in_(digests),
+        )
+        .order_by(col(Manifest.platform), col(Manifest.digest))
+    )
+    manifests: dict[str, list[Any]] = {}
+    for row in (await session.execute(statement)).all() if digests else ():
+        manifests.setdefault(row.index_digest, []).append(row)
+    return page, manifests
 
 
 async def file_image(

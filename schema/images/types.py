@@ -35,6 +35,12 @@ class Tag:
     id: strawberry.ID = strawberry.field(description="`tag-…`.")
     name: str = strawberry.field(description="Like `1.4.7`.")
     digest: str | None = strawberry.field(description="What it pointed to when it was last scanned.")
+    source_digest: str | None = strawberry.field(
+        description="What its registry says it points to, an index where there are several platforms; null: it was not asked."
+    )
+    absent_since: datetime | None = strawberry.field(
+        description="When its registry was found without it; null: it is there, or the registry was not asked."
+    )
     last_scan_id: strawberry.ID | None = strawberry.field(description="Its latest complete scan.")
     grade: Grade | None = strawberry.field(description="Grade of that scan.")
     risk_score: int | None = strawberry.field(description="0-100.")
@@ -42,6 +48,21 @@ class Tag:
     last_scanned_at: datetime | None = strawberry.field(description="When it was last scanned.")
     created_at: datetime = strawberry.field(description="When we first heard of it.")
     updated_at: datetime = strawberry.field(description="When it last changed here.")
+
+
+@strawberry.type(description="One platform's manifest in an index.")
+class Platform:
+    platform: str = strawberry.field(description="Like `linux/arm64`.")
+    digest: str = strawberry.field(description="Digest of its manifest.")
+
+
+@strawberry.type(description="What a tag pointed to, from when to when, as its registry said.")
+class TagDigest:
+    id: strawberry.ID = strawberry.field(description="`tdg-…`.")
+    digest: str = strawberry.field(description="Of the manifest, or of an index.")
+    since: datetime = strawberry.field(description="When it was first seen.")
+    until: datetime | None = strawberry.field(description="When something else was; null: it still points there.")
+    platforms: list[Platform] = strawberry.field(description="Of an index; empty for a manifest.")
 
 
 @strawberry.type(description="A repository: one name in one registry, whatever its tags are.")
@@ -56,6 +77,7 @@ class Image:
     grade: Grade | None = strawberry.field(description="Grade of the latest scan.")
     vulnerabilities: SeverityCounts = part_of_source(description="Open findings of the latest scan by severity.")
     last_scanned_at: datetime | None = strawberry.field(description="When it was last scanned.")
+    absent_since: datetime | None = strawberry.field(description="When its registry was found without it.")
     created_at: datetime = strawberry.field(description="When we first heard of it.")
 
     @resolved_field(description="Its tags, the one that changed last first.")

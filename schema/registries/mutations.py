@@ -84,7 +84,7 @@ class RegistriesMutation:
             if registry.scan_method is ScanMethod.SENSOR:
                 raise conflict("A sensor looks at this registry; it reports what it finds by itself")
             sync_id = await saving.request_sync(context, session, id)
-            return cast("RegistrySync", await repository.get_sync(session, context.organization_id, sync_id))
+            return cast("RegistrySync", await repository.get_sync(session, context.organization_id, id, sync_id))
 
     @mutation_field(
         "registries:admin",

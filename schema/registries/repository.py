@@ -152,15 +152,39 @@ async def require_free_name(session: AsyncSession, organization_id: str, name: s
         raise conflict(f"A registry named {name} already exists")
 
 
-async def get_sync(session: AsyncSession, organization_id: str, sync_id: str) -> Any:
-    statement = select(
-        col(RegistrySync.id),
-        col(RegistrySync.registry_id),
-        col(RegistrySync.status),
-        col(RegistrySync.requested_by),
-        col(RegistrySync.created_at),
-    ).where(tenant(RegistrySync, organization_id), col(RegistrySync.id) == sync_id)
-    row = (await session.execute(statement)).one_or_none()
+SYNCS = Listing(
+    RegistrySync,
+    columns={
+        "id": col(RegistrySync.id),
+        "registry_id": col(RegistrySync.registry_id),
+        "status": col(RegistrySync.status),
+        "repositories_found": col(RegistrySync.repositories_found),
+        "repositories_done": col(RegistrySync.repositories_done),
+        "tags_found": col(RegistrySync.tags_found),
+        "tags_new": col(RegistrySync.tags_new),
+        "tags_moved": col(RegistrySync.tags_moved),
+        "tags_gone": col(RegistrySync.tags_gone),
+        "message": col(RegistrySync.message),
+        "requested_by": col(RegistrySync.requested_by),
+        "created_at": as_time(RegistrySync.created_at),
+        "started_at": as_time(RegistrySync.started_at),
+        "ended_at": as_time(RegistrySync.ended_at),
+    },
+    scope=[col(RegistrySync.registry_id) == parameter("registry_id")],
+    sorts={"createdAt": col(RegistrySync.created_at)},
+    default=SortOrder(column="createdAt", descending=True),
+)
+
+
+async def list_syncs(
+    session: AsyncSession, organization_id: str, registry_id: str, request: PageRequest, *, wanted: Wanted = None
+) -> Page[Any]:
+    return await fetch_page(session, SYNCS, organization_id, request, scope={"registry_id": registry_id}, wanted=wanted)
+
+
+async def get_sync(session: AsyncSession, organization_id: str, registry_id: str, sync_id: str) -> Any:
+    given = {ORGANIZATION: organization_id, "registry_id": registry_id}
+    row = (await session.execute(SYNCS.one(col(RegistrySync.id) == sync_id), given)).one_or_none()
     if row is None:
         raise not_found("Synchronization")
     return row

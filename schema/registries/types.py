@@ -94,8 +94,19 @@ class RegistrySync:
     id: strawberry.ID = strawberry.field(description="`syn-…`.")
     registry_id: strawberry.ID = strawberry.field(description="The registry.")
     status: SyncStatus = strawberry.field(description="How it stands.")
+    repositories_found: int = strawberry.field(
+        description="Repositories its registry lists, as far as they are counted."
+    )
+    repositories_done: int = strawberry.field(description="Those whose tags have been compared.")
+    tags_found: int = strawberry.field(description="Their tags.")
+    tags_new: int = strawberry.field(description="Tags that were not known.")
+    tags_moved: int = strawberry.field(description="Tags that point to something else than before.")
+    tags_gone: int = strawberry.field(description="Tags that are there no more.")
+    message: str | None = strawberry.field(description="Why it failed, or what it had to leave out.")
     requested_by: str = strawberry.field(description="Who asked: kind and id, like `user:usr-…`.")
     created_at: datetime = strawberry.field(description="When it was asked for.")
+    started_at: datetime | None = strawberry.field(description="When a worker took it.")
+    ended_at: datetime | None = strawberry.field(description="When it ended, in whatever way.")
 
 
 @strawberry.type(description="What was queued for a registry.")

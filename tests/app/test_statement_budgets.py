@@ -57,6 +57,9 @@ READS = {
     "getRegistry": 1,
     "getRegistrySensorStatus": 2,
     "listRegistryEvents": 3,
+    "listRegistrySyncs": 3,
+    "listTagHistory": 4,
+    "getRegistrySync": 1,
     "listApiKeys": 2,
     "getApiKey": 1,
     "listPersonalAccessTokens": 2,
@@ -95,6 +98,8 @@ ELSEWHERE = {"receiveRegistryPush", "followScan", "uploadImage", "importReport",
 SENSORS = {route.operation for route in ROUTES if route.tag == "sensor-protocol"}
 PATH_IDS = {
     "scanId": IdPrefix.SCAN,
+    "tagId": IdPrefix.TAG,
+    "syncId": IdPrefix.SYNC,
     "imageId": IdPrefix.IMAGE,
     "vulnId": IdPrefix.VULNERABILITY,
     "registryId": IdPrefix.REGISTRY,

@@ -44,6 +44,7 @@ GET    /api/images                                   images:view
 POST   /api/images/upload                            scans:create
 GET    /api/images/{imageId}                         images:view
 GET    /api/images/{imageId}/tags                    images:view
+GET    /api/images/{imageId}/tags/{tagId}/history    images:view
 GET    /api/images/{imageId}/sbom                    images:view
 GET    /api/images/{imageId}/sarif                   images:view
 GET    /api/images/{imageId}/export                  images:view
@@ -57,6 +58,8 @@ DELETE /api/registries/{registryId}                  registries:delete
 POST   /api/registries/{registryId}/sync             registries:admin
 GET    /api/registries/{registryId}/sensor-status    registries:view
 POST   /api/webhooks/{provider}                      public
+GET    /api/registries/{registryId}/syncs            registries:view
+GET    /api/registries/{registryId}/syncs/{syncId}   registries:view
 POST   /api/registries/{registryId}/webhook          registries:admin
 DELETE /api/registries/{registryId}/webhook          registries:admin
 GET    /api/registries/{registryId}/events           registries:view

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -18,13 +18,13 @@ from schema.credentials.resolve import principal_for_session
 from schema.dependencies.records import Inventory, LayerRecord, PackageRecord, PackageType
 from schema.execution.documents import PreparedOperation
 from schema.execution.executable import Request
-from schema.images.models import Tag
+from schema.images.models import Tag, TagDigest
 from schema.kernel.context import RequestContext
 from schema.kernel.ids import IdPrefix, new_id
 from schema.kernel.ports import RateBudget, RateState
 from schema.kernel.principal import Principal
 from schema.kernel.scalars import ByteStream
-from schema.registries.models import Registry, RegistryEvent, RegistryProvider, Schedule
+from schema.registries.models import Registry, RegistryEvent, RegistryProvider, RegistrySync, Schedule, SyncStatus
 from schema.registries.repository import add_registry
 from schema.scans.batches.running import BatchRequest, queue_batch
 from schema.scans.evidence import (
@@ -139,6 +139,26 @@ async def furnish(site: Site, name: str) -> Estate:
         )
         await session.execute(
             update(Registry).where(col(Registry.id) == ids[IdPrefix.REGISTRY]).values(schedule=Schedule.DAILY)
+        )
+        ids[IdPrefix.SYNC] = new_id(IdPrefix.SYNC)
+        await session.execute(
+            insert(RegistrySync).values(
+                id=ids[IdPrefix.SYNC],
+                organization_id=tenant.organization_id,
+                registry_id=ids[IdPrefix.REGISTRY],
+                status=SyncStatus.COMPLETE,
+                requested_by=f"user:{canary}",
+                created_at=datetime.now(UTC) - timedelta(days=30),  # long enough ago for another one
+            )
+        )
+        await session.execute(
+            insert(TagDigest).values(
+                id=new_id(IdPrefix.TAG_DIGEST),
+                organization_id=tenant.organization_id,
+                tag_id=ids[IdPrefix.TAG],
+                digest="sha256:" + "3" * 64,
+                since=datetime.now(UTC),
+            )
         )
     ids[IdPrefix.SENSOR] = await _sensor(site, principal, ids, canary)
     return Estate(tenant=tenant, principal=principal, ids=ids, canary=canary)

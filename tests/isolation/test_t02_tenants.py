@@ -45,6 +45,8 @@ PATH_IDS = {
     "sensorId": IdPrefix.SENSOR,
     "jobId": IdPrefix.SCAN,
     "batchId": IdPrefix.SCAN_BATCH,
+    "syncId": IdPrefix.SYNC,
+    "tagId": IdPrefix.TAG,
 }
 # Their callers are sensors, of which tests/app/test_sensor_protocol.py has strangers: nobody else learns anything.
 PROTOCOL = "sensor-protocol"

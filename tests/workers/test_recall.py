@@ -32,7 +32,7 @@ def examined(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         layouts.append(layout)
         return await examine_image(layout, *arguments, **options)
 
-    monkeypatch.setattr("workers.scan.examine_image", noted)
+    monkeypatch.setattr("workers.observing.examine_image", noted)
     return layouts
 
 

@@ -117,7 +117,7 @@ def _of_package(entry: Object, package: PackageRecord) -> Iterator[FindingRecord
             severity=worst_severity(_severities(group, advisories)),
             vectors=(vector for each in advisories for vector in each.cvss_vectors),
             fixed=_fixes(advisories, package),
-            title=next((each.summary for each in advisories if each.summary), ""),
+            title=text(next((each.summary for each in advisories if each.summary), "")),
         )
 
 

@@ -121,7 +121,7 @@ def _ghcr(body: Mapping[str, Any]) -> Told:
         return Told()
     package = _object(given)
     kind = (_optional(package, "package_type") or _optional(package, "ecosystem") or "").lower()
-    if kind != "container" or body.get("action") not in {"published", "updated"}:
+    if kind != "container" or _optional(body, "action") not in {"published", "updated"}:
         return Told()
     version = _object(package.get("package_version"))
     tag = _object(_object(version.get("container_metadata") or {}).get("tag") or {})

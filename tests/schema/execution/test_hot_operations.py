@@ -113,7 +113,7 @@ def executed(text: str) -> tuple[Any, list[list[str | int]]]:
     result = graphql_execute(
         schema(),
         operation.document,
-        variable_values=dict.fromkeys(("id", "scanId", "imageId", "registryId"), "id-1"),
+        variable_values=dict.fromkeys(("id", "scanId", "imageId", "registryId", "tagId"), "id-1"),
         executor_class=type("CountingHere", (Counting,), {"per_row": per_row}),
         plan=operation.plan,
     )

@@ -49,6 +49,8 @@ IDS = {
     "tokenId": IdPrefix.PERSONAL_ACCESS_TOKEN,
     "sensorId": IdPrefix.SENSOR,
     "batchId": IdPrefix.SCAN_BATCH,
+    "tagId": IdPrefix.TAG,
+    "syncId": IdPrefix.SYNC,
 }
 
 

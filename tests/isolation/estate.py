@@ -156,7 +156,7 @@ async def furnish(site: Site, name: str) -> Estate:
                 id=new_id(IdPrefix.TAG_DIGEST),
                 organization_id=tenant.organization_id,
                 tag_id=ids[IdPrefix.TAG],
-                digest="sha256:" + "3" * 64,
+                digest=f"sha256:{canary}",
                 since=datetime.now(UTC),
             )
         )

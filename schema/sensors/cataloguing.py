@@ -97,7 +97,7 @@ async def _image_ids(session: AsyncSession, organization_id: str, names: Iterabl
 async def _count_tags(session: AsyncSession, organization_id: str, image_ids: Iterable[str]) -> None:
     tags = (
         select(func.count())
-        .where(tenant(Tag, organization_id), col(Tag.image_id) == col(Image.id))
+        .where(tenant(Tag, organization_id), col(Tag.image_id) == col(Image.id), col(Tag.absent_since).is_(None))
         .correlate(Image)
         .scalar_subquery()
     )

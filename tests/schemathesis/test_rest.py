@@ -29,10 +29,12 @@ NEVER_SUCCEED = {
     "POST /api/scans/upload",
     "POST /api/webhooks/{provider}",
 }
-# May, but not in so few cases: they take the id of a scan that has ended, a report of a format that is read, or a registry
-# that nobody has deleted before.
+# May, but not in so few cases: they take the id of a scan that has ended, a report of a format that is read, a registry
+# that nobody has deleted before, or two ids that belong together.
 SELDOM_SUCCEED = {
     "DELETE /api/registries/{registryId}/webhook",
+    "GET /api/images/{imageId}/tags/{tagId}/history",
+    "GET /api/registries/{registryId}/syncs/{syncId}",
     "GET /api/scans/{scanId}/export",
     "GET /api/scans/{scanId}/sarif",
     "POST /api/scans/import",

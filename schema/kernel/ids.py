@@ -43,6 +43,13 @@ class IdPrefix(StrEnum):
     MANIFEST = "mft"
     SCAN_BATCH = "bat"
     REGISTRY_EVENT = "evt"
+    ATTESTATION = "att"
+    ALERT = "alr"
+    EVENT = "eve"
+    TRIAGE_EVENT = "tev"
+    TRIAGE_OPERATION = "trg"
+    TRIAGE_RULE = "rul"
+    SAVED_FILTER = "flt"
 
 
 _DIGITS = "0123456789abcdefghijklmnopqrstuv"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import UniqueConstraint
+from sqlalchemy import String, UniqueConstraint
 from sqlmodel import Field
 
-from schema.kernel.columns import Table, TenantTable, enum_field, id_field, optional_time_field, time_field
+from schema.kernel.columns import Table, TenantTable, enum_field, id_field, json_field, optional_time_field, time_field
 from schema.kernel.principal import Role
 
 
@@ -61,6 +61,28 @@ class Membership(TenantTable, table=True):
     role: Role = enum_field(Role, nullable=False)
     status: MembershipStatus = enum_field(MembershipStatus, nullable=False)
     created_at: datetime = time_field()
+
+
+class CompliancePolicy(TenantTable, table=True):
+    """What an organization demands of itself. Without a row the defaults hold. Deadlines in days after detection."""
+
+    __tablename__ = "compliance_policies"
+
+    organization_id: str = Field(primary_key=True, foreign_key="organizations.id", sa_type=String)
+    critical_days: int = 1
+    high_days: int = 3
+    medium_days: int = 7
+    low_days: int | None = 14
+    auto_sla_deadline: bool = True
+    sla_breach_lead_time_days: int = 3
+    freshness_threshold_days: int = 30
+    report_retention_days: int = 365
+    active_framework: list[str] = json_field(default_factory=list, nullable=False)
+    sla_breach_channels: list[str] = json_field(default_factory=list, nullable=False)
+    sla_warning_channels: list[str] = json_field(default_factory=list, nullable=False)
+    rules_need_approval: bool = False  # of a second person
+    updated_by: str | None = Field(default=None, max_length=100)
+    updated_at: datetime | None = optional_time_field()
 
 
 class SetupToken(Table, table=True):

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from sqlalchemy import Index, String, UniqueConstraint, false, true
-from sqlmodel import Field
+from sqlmodel import Field, text
 
 from schema.dependencies.records import PackageType
 from schema.kernel.columns import TenantTable, enum_field, id_field, json_field, optional_time_field, time_field
@@ -25,6 +25,16 @@ class TriageStatus(StrEnum):
 OPEN_STATUSES = (TriageStatus.OPEN, TriageStatus.ACKNOWLEDGED, TriageStatus.IN_PROGRESS)
 
 
+# What the partial indexes below hold. Written out, not bound: only then do both databases know that an index has all the
+# rows a query asks for.
+_IS_RUNNING = "due_at IS NOT NULL AND exception_id IS NULL AND status IN ('OPEN', 'ACKNOWLEDGED', 'IN_PROGRESS')"
+IS_BREACHING = text(f"{_IS_RUNNING} AND breached_at IS NULL")
+IS_WARNING = text(f"{_IS_RUNNING} AND breached_at IS NULL AND warned_at IS NULL")
+IS_ASSIGNED = text("assignee_id IS NOT NULL")
+IS_EXCEPTED = text("exception_id IS NOT NULL")
+IS_DECIDED = text("rule_id IS NOT NULL")
+
+
 class Vulnerability(TenantTable, table=True):
     """One flaw in one version of one package of one image: what is triaged, whatever number of scans saw it.
 
@@ -39,6 +49,17 @@ class Vulnerability(TenantTable, table=True):
         Index(None, "organization_id", "detected_at", "id"),
         Index(None, "organization_id", "cve_id", "id"),
         Index(None, "organization_id", "status", "id"),
+        Index(None, "organization_id", "package_name", "id"),
+        *(
+            Index(f"ix_vulnerabilities_{name}", *columns, sqlite_where=condition, postgresql_where=condition)
+            for name, columns, condition in (
+                ("breaching", ("organization_id", "due_at"), IS_BREACHING),
+                ("warning", ("organization_id", "due_at"), IS_WARNING),
+                ("assigned", ("organization_id", "assignee_id", "id"), IS_ASSIGNED),
+                ("excepted", ("exception_id", "id"), IS_EXCEPTED),
+                ("decided", ("rule_id", "id"), IS_DECIDED),
+            )
+        ),
     )
 
     id: str = id_field()
@@ -70,6 +91,17 @@ class Vulnerability(TenantTable, table=True):
     last_seen_at: datetime = time_field()
     is_present: bool = Field(default=True, sa_column_kwargs={"server_default": true()})
     remediated_at: datetime | None = optional_time_field()
+    reopened_at: datetime | None = optional_time_field()  # when it was last found again after it had been fixed
+    assignee_id: str | None = Field(default=None, max_length=40)  # a user's
+    triage_reason: str | None = Field(default=None, max_length=500)
+    triaged_by: str | None = Field(default=None, max_length=100)
+    triaged_at: datetime | None = optional_time_field()
+    rule_id: str | None = Field(default=None, max_length=40)  # the triage rule that decided
+    due_at: datetime | None = optional_time_field()  # the SLA deadline
+    due_by_hand: bool = Field(default=False, sa_column_kwargs={"server_default": false()})  # a person set it
+    warned_at: datetime | None = optional_time_field()  # when it was announced that the deadline is near
+    breached_at: datetime | None = optional_time_field()  # when it was announced that the deadline has passed
+    exception_id: str | None = Field(default=None, max_length=40)  # the active attestation that covers it
 
 
 class ScanFinding(TenantTable, table=True):
@@ -114,4 +146,20 @@ class VulnerabilityCount(TenantTable, table=True):
     severity: Severity = enum_field(Severity, primary_key=True)
     status: TriageStatus = enum_field(TriageStatus, primary_key=True)
     fixable: bool = Field(primary_key=True)
+    excepted: bool = Field(primary_key=True)
+    has_deadline: bool = Field(primary_key=True)
+    breached: bool = Field(primary_key=True)
     count: int
+
+
+class FlawText(TenantTable, table=True):
+    """What a search for a vulnerability's own words looks through: as many rows as there are flaws of packages, of which
+    there are a few for every hundred vulnerabilities.
+    """
+
+    __tablename__ = "flaw_texts"
+
+    organization_id: str = Field(primary_key=True, foreign_key="organizations.id", sa_type=String)
+    cve_id: str = Field(primary_key=True, max_length=60)
+    package_name: str = Field(primary_key=True, max_length=300)
+    title: str = Field(max_length=500)

@@ -29,6 +29,9 @@ class VerdictColumns(TenantTable):
     unknown: int = 0
     fixable: int = 0
     kev: int = 0
+    excepted: int = Field(
+        default=0, sa_column_kwargs={"server_default": "0"}
+    )  # covered by an attestation: in no other count
 
 
 def verdict_columns(table: type[VerdictColumns]) -> dict[str, Any]:
@@ -44,6 +47,7 @@ def verdict_columns(table: type[VerdictColumns]) -> dict[str, Any]:
         "total": critical + high + medium + low + unknown,
         "fixable": col(table.fixable),
         "kev": col(table.kev),
+        "excepted": col(table.excepted),
         "grade": as_text(table.grade),
         "risk_score": col(table.risk_score),
     }

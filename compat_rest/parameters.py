@@ -20,6 +20,7 @@ from schema.kernel.pagination import page_request
 MAX_PATH_SEGMENT = 200
 _BOOLEANS = {"true": True, "false": False}
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
+_NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?([eE][+-]?[0-9]{1,2})?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,8 @@ def _typed(leaf: GraphQLScalarType | GraphQLEnumType, text: str) -> Any:
         return _BOOLEANS.get(text, text)
     if leaf.name in {"Int", "Long"} and _WHOLE_NUMBER.fullmatch(text):
         return int(text)
+    if leaf.name == "Float" and _NUMBER.fullmatch(text):
+        return float(text)
     return text
 
 

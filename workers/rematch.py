@@ -11,7 +11,7 @@ from schema.jobs.models import JobState
 from schema.jobs.repository import Lease
 from schema.scans import rematching
 from schema.scans.filing import differs
-from schema.scans.ingest import compressed, ingest, verdict
+from schema.scans.ingest import compressed, ingest
 from schema.scans.models import Engine, Scan
 from schema.scans.repository import change_scan
 from schema.scans.reuse import load_reading
@@ -46,7 +46,6 @@ async def _rematch(scan: Scan, lease: Lease, runtime: WorkerRuntime) -> None:
     async with services.database.snapshot() as session:
         reading = await load_reading(session, scan)
     results = await asyncio.to_thread(compressed, await judge_again(scan, reading, tools, keys, runtime))
-    numbers = verdict((each.record for each in results.findings), graded=results.grade_reason is None)
     now = services.clock()
     async with services.database.write() as session:
         renewal = await jobs.renew(session, lease, now=now, seconds=runtime.limits.lease_seconds)
@@ -54,9 +53,7 @@ async def _rematch(scan: Scan, lease: Lease, runtime: WorkerRuntime) -> None:
             raise LeaseLostError
         if not await rematching.is_latest(session, scan):
             return
-        if numbers == {name: getattr(scan, name) for name in numbers} and not await differs(
-            session, scan, results.findings
-        ):
+        if results.grade_reason == scan.grade_reason and not await differs(session, scan, results.findings):
             await change_scan(session, scan.organization_id, scan.id, advisory_key=keys.advisories)
             return
         again = await rematching.start_rematch(session, scan, now=now)

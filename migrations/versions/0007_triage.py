@@ -297,6 +297,7 @@ def _cves() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_cves")),
     )
     _partial("cves", "kev", ("id",), "kev")
+    _index("cves", "epss")
 
 
 def downgrade() -> None:

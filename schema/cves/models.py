@@ -20,7 +20,10 @@ class Cve(Table, table=True):
     """A CVE of which a feed tells something: FIRST's EPSS, or CISA's catalogue of known exploited vulnerabilities."""
 
     __tablename__ = "cves"
-    __table_args__ = (Index("ix_cves_kev", "id", sqlite_where=IS_KEV, postgresql_where=IS_KEV),)
+    __table_args__ = (
+        Index("ix_cves_kev", "id", sqlite_where=IS_KEV, postgresql_where=IS_KEV),
+        Index(None, "epss"),
+    )
 
     id: str = Field(primary_key=True, max_length=60)
     epss: float | None = None  # 0.0-1.0: the probability that it is exploited within 30 days

@@ -19,7 +19,7 @@ from schema.kernel.parameters import ORGANIZATION, any_of, parameter
 from schema.kernel.rows import as_time
 from schema.kernel.search import contains, pattern
 from schema.kernel.tenancy import tenant
-from schema.kernel.upsert import insert_missing
+from schema.kernel.upsert import batches, insert_missing
 from schema.vulnerabilities.scores import Grade
 from schema.vulnerabilities.verdict import verdict_columns
 
@@ -228,9 +228,14 @@ async def file_digest(
 
 async def hold_image(session: AsyncSession, organization_id: str, image_id: str) -> None:
     """Until the transaction ends nobody else files anything of this image."""
-    await session.execute(
-        select(col(Image.id)).where(tenant(Image, organization_id), col(Image.id) == image_id).with_for_update()
-    )
+    await hold_images(session, organization_id, [image_id])
+
+
+async def hold_images(session: AsyncSession, organization_id: str, image_ids: Sequence[str]) -> None:
+    """The same for several: in one order for everybody, so that two wait for each other instead of for ever."""
+    for batch in batches(sorted(set(image_ids))):
+        statement = select(col(Image.id)).where(tenant(Image, organization_id), col(Image.id).in_(batch))
+        await session.execute(statement.order_by(col(Image.id)).with_for_update())
 
 
 async def change_image(session: AsyncSession, organization_id: str, image_id: str, **values: Any) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from sqlalchemy import ColumnElement, func
+from sqlalchemy import Boolean, ColumnElement, Dialect, String, func
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeDecorator
 
 from schema.kernel.errors import bad_request
 from schema.kernel.parameters import parameter
@@ -30,3 +35,42 @@ def pattern(text: str | None) -> str | None:
         raise bad_request(message)
     escaped = text.replace(_ESCAPE, _ESCAPE * 2).replace("%", f"{_ESCAPE}%").replace("_", f"{_ESCAPE}_")
     return f"%{escaped}%"
+
+
+class _Glob(TypeDecorator[str]):
+    """A glob as the database takes it: SQLite knows globs, PostgreSQL regular expressions."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        if value is None:
+            return None
+        if dialect.name == "sqlite":
+            return value.replace("[!", "[^")
+        return f"^{''.join(_expressions(value))}$"
+
+
+def _expressions(glob: str) -> list[str]:
+    wild = {"*": ".*", "?": "."}
+    parts = re.findall(r"\[[!^]?\]?[^\]]*\]|.", glob, re.DOTALL)
+    return [
+        wild.get(part, part.replace("[!", "[^").replace("\\", "\\\\") if len(part) > 1 else re.escape(part))
+        for part in parts
+    ]
+
+
+class _MatchesGlob(FunctionElement[bool]):
+    type = Boolean()
+    inherit_cache = True
+
+
+@compiles(_MatchesGlob)
+def _matches_glob(element: _MatchesGlob, compiler: SQLCompiler, **options: Any) -> str:
+    column, glob = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"{column} {'GLOB' if compiler.dialect.name == 'sqlite' else '~'} {glob}"
+
+
+def matches_glob(column: Any, name: str) -> ColumnElement[bool]:
+    """Whether a column matches the glob (`*`, `?`, `[…]`, capitals count) that a parameter holds."""
+    return _MatchesGlob(column, parameter(name, _Glob()))

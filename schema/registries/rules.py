@@ -12,7 +12,7 @@ from schema.registries.models import RegistryProvider, Schedule
 
 GITLAB_PORT = ":5050"
 MAX_GLOBS = 50
-_GLOB = re.compile(r"[A-Za-z0-9_.*?!\[\]-]{1,128}")
+GLOB = re.compile(r"[A-Za-z0-9_.*?!\[\]-]{1,128}")
 # What a provider's registries are called. Harbor, Nexus, JFrog and Quay on hosts of one's own are called anything, and
 # gcr.io is no Artifact Registry: those are CUSTOM until the caller says what they are.
 _NAMED: tuple[tuple[RegistryProvider, re.Pattern[str]], ...] = (
@@ -62,7 +62,7 @@ def glob_issues(path: str, text: str) -> Iterator[Issue]:
     if len(globs) > MAX_GLOBS:
         yield Issue(path, f"must hold at most {MAX_GLOBS} globs")
     for glob in globs:
-        if not _GLOB.fullmatch(glob):
+        if not GLOB.fullmatch(glob):
             yield Issue(path, f"{glob[:140]} is no glob of tags; use letters, digits, _ . - and * ? [ ], by commas")
             return
 

@@ -23,12 +23,19 @@ from schema.kernel.ids import IdPrefix, new_id
 from schema.kernel.rows import as_text
 from schema.kernel.tenancy import tenant
 from schema.kernel.upsert import batches, insert_rows
+from schema.organizations.policy.repository import load_sla
+from schema.posture.flows import count_fixed, count_opened
 from schema.scans.merging import MergedFinding
 from schema.scans.models import EngineRun, EngineRunStatus, Scan
 from schema.scans.rules import VULNERABILITY_ENGINES
-from schema.vulnerabilities.models import OPEN_STATUSES, ScanFinding, TriageStatus, Vulnerability
-from schema.vulnerabilities.records import FindingRecord
+from schema.triage.applying import apply_rules
+from schema.triage.models import TriageOrigin
+from schema.triage.recording import BY_SCAN, Change, record_changes
+from schema.vulnerabilities.deadlines import SlaPolicy
+from schema.vulnerabilities.models import OPEN_SINCE, OPEN_STATUSES, ScanFinding, TriageStatus, Vulnerability
+from schema.vulnerabilities.records import FindingRecord, Severity
 from schema.vulnerabilities.severity import severity_rank
+from schema.vulnerabilities.texts import keep_texts
 
 # An enum equals its text, which is how rows have it.
 _Key: TypeAlias = tuple[str, str, str, str]  # flaw, package, version, type of package
@@ -63,6 +70,9 @@ class _Known:
     statement_hash: str
     fixable: bool
     is_present: bool
+    severity: str  # of Severity
+    since: datetime  # open since then
+    due_by_hand: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +99,7 @@ async def file_findings(
     # One scan of an image at a time, so that each knows what the one before it has filed.
     await hold_image(session, scan.organization_id, scan.image_id)
     known = await _known(session, scan)
+    sla = await load_sla(session, scan.organization_id)
     before = await _before(session, scan) if answered else None
     found = {key(each.record): each for each in findings}
     statements = {which: _statement(each) for which, each in found.items()}
@@ -99,6 +110,7 @@ async def file_findings(
         Vulnerability,
         (
             _vulnerability_row(scan, which, fresh[which], now=now)
+            | {"due_at": sla.due(found[which].record.severity, now)}
             | statements[which]
             | {"statement_hash": hashes[which]}
             for which in fresh
@@ -110,7 +122,27 @@ async def file_findings(
         scan,
         ({"id": known[which].id} | statements[which] | {"statement_hash": hashes[which]} for which in changed),
     )
-    await _bring_back(session, scan, [known[which] for which in found if which in known])
+    await _change(
+        session,
+        scan,
+        (
+            {
+                "id": known[which].id,
+                "due_at": sla.due(severity, known[which].since),
+                "warned_at": None,
+                "breached_at": None,
+            }
+            for which in changed
+            if (severity := found[which].record.severity) != known[which].severity and not known[which].due_by_hand
+        ),
+    )
+    await keep_texts(
+        session,
+        scan.organization_id,
+        {(which[0], which[1]): statements[which]["title"] for which in (*fresh, *changed)},
+    )
+    await count_opened(session, scan.organization_id, (found[which].record.severity for which in fresh), now=now)
+    await _bring_back(session, scan, [known[which] for which in found if which in known], sla, now=now)
     ids = {which: fresh[which] if which in fresh else known[which].id for which in found}
     flaws_before = {_flaw(which) for which, _sources in before.found.values()} if before else set()
     await insert_rows(
@@ -121,6 +153,7 @@ async def file_findings(
             for which, each in found.items()
         ),
     )
+    await apply_rules(session, scan, now=now)
     if before is None:
         return Changes()
     gone = _gone(before, ids.values(), answered) if judged else {}
@@ -146,10 +179,20 @@ async def _known(session: AsyncSession, scan: Scan) -> dict[_Key, _Known]:
         col(table.statement_hash),
         col(table.fixable),
         col(table.is_present),
+        as_text(table.severity),
+        OPEN_SINCE.label("since"),
+        col(table.due_by_hand),
     ).where(tenant(table, scan.organization_id), col(table.image_id) == scan.image_id)
     return {
         (row.cve_id, row.package_name, row.package_version, row.package_type): _Known(
-            row.id, row.status, row.statement_hash, row.fixable, row.is_present
+            row.id,
+            row.status,
+            row.statement_hash,
+            row.fixable,
+            row.is_present,
+            row.severity,
+            row.since,
+            row.due_by_hand,
         )
         for row in await _light_rows(session, statement)
     }
@@ -266,11 +309,70 @@ async def _change(session: AsyncSession, scan: Scan, rows: Iterator[dict[str, An
         await connection.execute(statement, given)
 
 
-async def _bring_back(session: AsyncSession, scan: Scan, seen: Sequence[_Known]) -> None:
+async def _bring_back(
+    session: AsyncSession, scan: Scan, seen: Sequence[_Known], sla: SlaPolicy, *, now: datetime
+) -> None:
     """What was gone is there again, and what was fixed is open again."""
     await _set(session, scan, [each.id for each in seen if not each.is_present], is_present=True)
-    fixed = [each.id for each in seen if each.status == TriageStatus.FIXED]
-    await _set(session, scan, fixed, status=TriageStatus.OPEN, remediated_at=None)
+    await _reopen(
+        session, scan, {each.id: each.severity for each in seen if each.status == TriageStatus.FIXED}, sla, now=now
+    )
+
+
+async def reopen_fixed(session: AsyncSession, scan: Scan, *, now: datetime) -> bool:
+    """What somebody called fixed and a scan that shares another's findings sees again is open again. Whether there was any."""
+    owner = select(func.coalesce(col(Scan.findings_of), col(Scan.id))).where(
+        tenant(Scan, scan.organization_id), col(Scan.id) == scan.id
+    )
+    sees = select(col(ScanFinding.id)).where(
+        tenant(ScanFinding, scan.organization_id),
+        col(ScanFinding.vulnerability_id) == col(Vulnerability.id),
+        col(ScanFinding.scan_id) == owner.scalar_subquery(),
+    )
+    fixed = select(col(Vulnerability.id), as_text(Vulnerability.severity)).where(
+        tenant(Vulnerability, scan.organization_id),
+        col(Vulnerability.image_id) == scan.image_id,
+        col(Vulnerability.status) == TriageStatus.FIXED,
+        col(Vulnerability.is_present),
+        sees.exists(),
+    )
+    found = {row[0]: row[1] for row in await session.execute(fixed)}
+    if found:
+        await _reopen(session, scan, found, await load_sla(session, scan.organization_id), now=now)
+    return bool(found)
+
+
+async def _reopen(
+    session: AsyncSession, scan: Scan, fixed: Mapping[str, str], sla: SlaPolicy, *, now: datetime
+) -> None:
+    """`fixed` are severities by id. It is a new case: with a new deadline, and nobody has decided about it."""
+    for severity in sorted(set(fixed.values())):
+        await _set(
+            session,
+            scan,
+            [each for each, its in fixed.items() if its == severity],
+            status=TriageStatus.OPEN,
+            remediated_at=None,
+            reopened_at=now,
+            triaged_by=None,
+            triaged_at=None,
+            triage_reason=None,
+            rule_id=None,
+            due_at=sla.due(Severity(severity), now),
+            due_by_hand=False,
+            warned_at=None,
+            breached_at=None,
+        )
+    await count_opened(session, scan.organization_id, map(Severity, fixed.values()), now=now)
+    await record_changes(
+        session,
+        scan.organization_id,
+        [Change(each, TriageStatus.FIXED, TriageStatus.OPEN) for each in fixed],
+        origin=TriageOrigin.SCAN,
+        actor=BY_SCAN,
+        operation_id=scan.id,
+        now=now,
+    )
 
 
 async def _set(session: AsyncSession, scan: Scan, ids: Sequence[str], **values: Any) -> None:
@@ -312,16 +414,30 @@ async def _put_away(
     elsewhere = await _in_other_tags(session, scan, list(gone))
     ids = [each for each in gone if each not in elsewhere]
     await _set(session, scan, ids, is_present=False, last_seen_at=before.scanned_at)
+    fixed: list[Any] = []
     for batch in batches(ids):
-        await session.execute(
-            update(Vulnerability)
-            .where(
-                tenant(Vulnerability, scan.organization_id),
-                col(Vulnerability.id).in_(batch),
-                col(Vulnerability.status).in_(OPEN_STATUSES),
-            )
-            .values(status=TriageStatus.FIXED, remediated_at=now)
+        still_open = select(
+            col(Vulnerability.id),
+            as_text(Vulnerability.status),
+            as_text(Vulnerability.severity),
+            OPEN_SINCE.label("since"),
+        ).where(
+            tenant(Vulnerability, scan.organization_id),
+            col(Vulnerability.id).in_(batch),
+            col(Vulnerability.status).in_(OPEN_STATUSES),
         )
+        fixed += await _light_rows(session, still_open)
+    await _set(session, scan, [each.id for each in fixed], status=TriageStatus.FIXED, remediated_at=now)
+    await count_fixed(session, scan.organization_id, ((Severity(each.severity), each.since) for each in fixed), now=now)
+    await record_changes(
+        session,
+        scan.organization_id,
+        [Change(each.id, each.status, TriageStatus.FIXED) for each in fixed],
+        origin=TriageOrigin.SCAN,
+        actor=BY_SCAN,
+        operation_id=scan.id,
+        now=now,
+    )
 
 
 async def _in_other_tags(session: AsyncSession, scan: Scan, ids: Sequence[str]) -> set[str]:

@@ -32,10 +32,9 @@ from schema.scans.models import (
     Secret,
 )
 from schema.scans.rules import scan_outcome
-from schema.vulnerabilities import counts
 from schema.vulnerabilities.records import FindingRecord
-from schema.vulnerabilities.scores import SeverityCounts, grade, risk_score
 from schema.vulnerabilities.severity import severity_rank
+from schema.vulnerabilities.verdicts import settle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +115,6 @@ async def ingest(session: AsyncSession, scan: Scan, results: ScanResults, *, now
     changes = await file_findings(
         session, scan, results.findings, answered=results.answered, judged=results.grade_reason is None, now=now
     )
-    await counts.refresh(session, organization_id, scan.image_id)
     await _end_scan(session, scan, results, changes, now=now)
 
 
@@ -247,35 +245,11 @@ def distinct(findings: Iterable[FindingRecord]) -> tuple[FindingRecord, ...]:
     return tuple(first.values())
 
 
-def verdict(findings: Iterable[FindingRecord], *, graded: bool) -> dict[str, Any]:
-    """The stored counters of a scan, a tag or an image, with their sort keys."""
-    open_findings = list(findings)
-    by_severity = SeverityCounts.of(finding.severity for finding in open_findings)
-    given = grade(by_severity) if graded else None
-    # No exploit intelligence is imported yet: EPSS is unknown and nothing is known to be exploited.
-    risk = risk_score((finding.severity, None, False) for finding in open_findings) if graded else None
-    return {
-        "critical": by_severity.critical,
-        "high": by_severity.high,
-        "medium": by_severity.medium,
-        "low": by_severity.low,
-        "unknown": by_severity.unknown,
-        "fixable": sum(bool(finding.fixed_versions) for finding in open_findings),
-        "kev": 0,
-        "grade": given,
-        "grade_key": given.value if given else "-",
-        "risk_score": risk,
-        "risk_key": -1 if risk is None else risk,
-    }
-
-
 async def _end_scan(
     session: AsyncSession, scan: Scan, results: ScanResults, changes: Changes, *, now: datetime
 ) -> None:
     status, partial = scan_outcome(run.status for run in results.engines)
     failed = status is ScanStatus.FAILED
-    findings = {key(each.record): each.record for each in results.findings}
-    numbers = verdict(findings.values(), graded=not failed and results.grade_reason is None)
     started = scan.started_at or now
     reasons = "; ".join(f"{run.engine.value}: {run.message}" for run in results.engines if run.message)
     reading = results.read_by
@@ -305,17 +279,16 @@ async def _end_scan(
         duration_ms=int((now - started).total_seconds() * 1000),
         scanned_at=now,
         ordered_at=now,
-        **numbers,
     )
-    if failed:
-        return
-    await point_to(session, scan, digest=results.image.digest, numbers=numbers, now=now)
+    if not failed:
+        await point_to(session, scan, digest=results.image.digest, now=now)
+    await settle(session, scan.organization_id, [scan.image_id])
 
 
 async def point_to(
-    session: AsyncSession, scan: Scan, *, digest: str | None, numbers: Mapping[str, Any], now: datetime
+    session: AsyncSession, scan: Scan, *, digest: str | None, now: datetime, verdict: Mapping[str, Any] | None = None
 ) -> None:
-    """The image and the tag now are as this scan says."""
+    """The image and the tag now are as this scan says. Without the verdict it follows when the image is settled."""
     await change_image(
         session,
         scan.organization_id,
@@ -323,7 +296,7 @@ async def point_to(
         latest_tag=ImageReference.parse(scan.reference).tag,
         latest_digest=digest,
         last_scanned_at=now,
-        **numbers,
+        **(verdict or {}),
     )
     if scan.tag_id is not None:
         await change_tag(
@@ -334,5 +307,5 @@ async def point_to(
             last_scan_id=scan.id,
             last_scanned_at=now,
             updated_at=now,
-            **numbers,
+            **(verdict or {}),
         )

@@ -20,6 +20,7 @@ from schema.kernel.columns import TenantTable, all_columns, metadata
 from schema.kernel.tenancy import tenant
 from schema.scans import repository
 from schema.scans.evidence import EvidenceKeys
+from schema.scans.filing import reopen_fixed
 from schema.scans.ingest import FetchedImage, point_to
 from schema.scans.models import (
     EngineOutput,
@@ -33,6 +34,7 @@ from schema.scans.models import (
 )
 from schema.vulnerabilities.models import ScanFinding
 from schema.vulnerabilities.verdict import VerdictColumns
+from schema.vulnerabilities.verdicts import settle
 
 _READING = (Package, Layer, Misconfiguration, Secret, ScanEvidence)
 _VERDICT = tuple(name for name in VerdictColumns.model_fields if name != "organization_id")
@@ -128,7 +130,7 @@ def _package(row: Any) -> PackageRecord:
 
 async def share(session: AsyncSession, scan: Scan, equal: Scan, keys: EvidenceKeys, *, now: datetime) -> None:
     """Ends the scan with the results of its equal. No row is written but the scan's own."""
-    numbers = {name: getattr(equal, name) for name in _VERDICT}
+    verdict = {name: getattr(equal, name) for name in _VERDICT}
     await _share_runs(session, scan, equal, now=now)
     await repository.change_scan(
         session,
@@ -149,10 +151,14 @@ async def share(session: AsyncSession, scan: Scan, equal: Scan, keys: EvidenceKe
         scanned_at=now,
         ordered_at=now,
         **{name: getattr(equal, name) for name in _COPIED},
-        **numbers,
+        **verdict,
     )
     assert equal.digest is not None, "a complete scan has read an image"
-    await point_to(session, scan, digest=equal.digest, numbers=numbers, now=now)
+    await point_to(session, scan, digest=equal.digest, now=now, verdict=verdict)
+    reopened = await reopen_fixed(session, scan, now=now)
+    if reopened or scan.tag_id is None:
+        # Otherwise the verdict is that of the tag's latest scan, which is kept up to date.
+        await settle(session, scan.organization_id, [scan.image_id])
 
 
 async def _share_runs(session: AsyncSession, scan: Scan, equal: Scan, *, now: datetime) -> None:

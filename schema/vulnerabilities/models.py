@@ -5,11 +5,19 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Index, String, UniqueConstraint, false, true
-from sqlmodel import Field, text
+from sqlalchemy import Index, String, UniqueConstraint, false, func, true
+from sqlmodel import Field, col, text
 
 from schema.dependencies.records import PackageType
-from schema.kernel.columns import TenantTable, enum_field, id_field, json_field, optional_time_field, time_field
+from schema.kernel.columns import (
+    TenantTable,
+    UtcDateTime,
+    enum_field,
+    id_field,
+    json_field,
+    optional_time_field,
+    time_field,
+)
 from schema.vulnerabilities.records import Severity
 
 
@@ -102,6 +110,10 @@ class Vulnerability(TenantTable, table=True):
     warned_at: datetime | None = optional_time_field()  # when it was announced that the deadline is near
     breached_at: datetime | None = optional_time_field()  # when it was announced that the deadline has passed
     exception_id: str | None = Field(default=None, max_length=40)  # the active attestation that covers it
+
+
+# Since when a vulnerability is open: from here its deadline and the time it took to fix it are counted.
+OPEN_SINCE = func.coalesce(col(Vulnerability.reopened_at), col(Vulnerability.detected_at), type_=UtcDateTime())
 
 
 class ScanFinding(TenantTable, table=True):

@@ -11,8 +11,27 @@ from schema.kernel.arguments import AfterCursor, PageLimit, PageNumber, SearchTe
 from schema.kernel.operations import Info, query_field
 from schema.kernel.pagination import Page, page_request
 from schema.vulnerabilities import repository
-from schema.vulnerabilities.enums import Severity, TriageStatus
-from schema.vulnerabilities.types import ScannerFilter, Vulnerability, VulnerabilityDetail
+from schema.vulnerabilities.arguments import (
+    AssigneeArgument,
+    CveArgument,
+    EpssMaxArgument,
+    EpssMinArgument,
+    ExceptedArgument,
+    FixableArgument,
+    ImageArgument,
+    KevArgument,
+    NewSinceArgument,
+    OverdueArgument,
+    PackageArgument,
+    PresentArgument,
+    RegistryArgument,
+    ScannerArgument,
+    SeverityArgument,
+    StatusArgument,
+    TagArgument,
+    chosen,
+)
+from schema.vulnerabilities.types import Vulnerability, VulnerabilityDetail
 
 
 @strawberry.type
@@ -29,27 +48,50 @@ class VulnerabilitiesQuery:
         ] = None,
         after: AfterCursor = None,
         search: SearchText = None,
-        severity: Annotated[list[Severity] | None, strawberry.argument(description="Any of these.")] = None,
-        status: Annotated[list[TriageStatus] | None, strawberry.argument(description="Any of these.")] = None,
-        scanner: Annotated[
-            ScannerFilter | None, strawberry.argument(description="Reported by this tool itself, or by `native`.")
-        ] = None,
-        image: Annotated[str | None, strawberry.argument(description="An image's id or exact name.")] = None,
-        package: Annotated[str | None, strawberry.argument(description="Exact name of the package.")] = None,
-        cve_id: Annotated[str | None, strawberry.argument(description="Exact id of the flaw.")] = None,
+        severity: SeverityArgument = None,
+        status: StatusArgument = None,
+        scanner: ScannerArgument = None,
+        image: ImageArgument = None,
+        registry: RegistryArgument = None,
+        tag: TagArgument = None,
+        package: PackageArgument = None,
+        cve_id: CveArgument = None,
+        fixable: FixableArgument = None,
+        kev: KevArgument = None,
+        epss_min: EpssMinArgument = None,
+        epss_max: EpssMaxArgument = None,
+        assignee: AssigneeArgument = None,
+        overdue: OverdueArgument = None,
+        excepted: ExceptedArgument = None,
+        present: PresentArgument = None,
+        new_since: NewSinceArgument = None,
     ) -> Page[Vulnerability]:
+        asked = chosen(
+            search=search,
+            severity=severity,
+            status=status,
+            scanner=scanner,
+            image=image,
+            registry=registry,
+            tag=tag,
+            package=package,
+            cve_id=cve_id,
+            fixable=fixable,
+            kev=kev,
+            epss_min=epss_min,
+            epss_max=epss_max,
+            assignee=assignee,
+            overdue=overdue,
+            excepted=excepted,
+            present=present,
+            new_since=new_since,
+        )
         async with info.context.read() as session:
             return await repository.list_vulnerabilities(
                 session,
                 info.context.organization_id,
                 page_request(page=page, limit=limit, sort=sort, after=after),
-                severities=severity,
-                statuses=status,
-                scanner=scanner.value if scanner else None,
-                image=image,
-                package=package,
-                cve_id=cve_id,
-                search=search,
+                asked,
                 wanted=wanted(info, "items"),
             )
 

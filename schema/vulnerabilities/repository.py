@@ -6,23 +6,26 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, String, and_, case, cast, func, or_, select
+from sqlalchemy import ColumnElement, and_, case, false, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from schema.advisories.models import Advisory, AdvisoryFeed
 from schema.advisories.repository import is_visible
+from schema.cves.models import Cve
 from schema.images.models import Image
 from schema.kernel.errors import not_found
 from schema.kernel.listing import Join, Listing, Wanted, fetch_page
 from schema.kernel.pagination import Page, PageRequest, SortOrder
 from schema.kernel.parameters import ORGANIZATION, any_of, parameter
 from schema.kernel.rows import as_text, as_time
-from schema.kernel.search import contains, pattern
+from schema.kernel.search import pattern
 from schema.kernel.tenancy import tenant
+from schema.organizations.models import User
 from schema.scans.models import Scan
 from schema.vulnerabilities import counts
-from schema.vulnerabilities.models import ScanFinding, TriageStatus, Vulnerability
+from schema.vulnerabilities.filters import BRANCHES, FILTERS, IS_EXCEPTED, IS_OVERDUE, VulnerabilityFilter, says
+from schema.vulnerabilities.models import ScanFinding, Vulnerability
 from schema.vulnerabilities.records import Severity
 from schema.vulnerabilities.severity import severity_rank
 
@@ -43,16 +46,6 @@ _FLAW: dict[str, Any] = {
     "fixable": col(Vulnerability.fixable),
     "status": as_text(Vulnerability.status),
 }
-
-
-def _says(name: str) -> ColumnElement[bool]:
-    """Whether a vulnerability's own words contain a parameter."""
-    columns = (col(Vulnerability.cve_id), col(Vulnerability.package_name), col(Vulnerability.title))
-    return or_(*(contains(column, name) for column in columns))
-
-
-def _images(condition: ColumnElement[bool]) -> Select[str]:
-    return select(col(Image.id)).where(tenant(Image, parameter(ORGANIZATION)), condition)
 
 
 def _of_finding(condition: ColumnElement[bool]) -> ColumnElement[bool]:
@@ -80,27 +73,40 @@ VULNERABILITIES = Listing(
         "last_seen_at": as_time(_LAST_SEEN),
         "is_present": col(Vulnerability.is_present),
         "remediated_at": as_time(Vulnerability.remediated_at),
+        "epss": col(Cve.epss),
+        "epss_percentile": col(Cve.epss_percentile),
+        "kev": func.coalesce(col(Cve.kev), false()),
+        "assignee_id": col(Vulnerability.assignee_id),
+        "assignee": col(User.email),
+        "triage_reason": col(Vulnerability.triage_reason),
+        "sla_deadline": as_time(Vulnerability.due_at),
+        "overdue": IS_OVERDUE,
+        "excepted": IS_EXCEPTED,
+        "exception_id": col(Vulnerability.exception_id),
+        "triaged_by": col(Vulnerability.triaged_by),
+        "triaged_at": as_time(Vulnerability.triaged_at),
     },
     joins=[
         Join(
             target=Image,
             on=col(Image.id) == col(Vulnerability.image_id),
             columns=frozenset({"image", "last_seen_at"}),
-        )
-    ],
-    filters={
-        # The rank says the same as the severity, and is in the index of the default order.
-        "severity_ranks": col(Vulnerability.severity_key).in_(any_of("severity_ranks")),
-        "statuses": col(Vulnerability.status).in_(any_of("statuses")),
-        "scanner": contains(cast(col(Vulnerability.sources), String), "scanner"),
-        "image": or_(
-            col(Vulnerability.image_id) == parameter("image"),
-            col(Vulnerability.image_id).in_(_images(col(Image.name) == parameter("image"))),
         ),
-        "package": col(Vulnerability.package_name) == parameter("package"),
-        "cve_id": col(Vulnerability.cve_id) == parameter("cve_id"),
-        "search": or_(_says("search"), col(Vulnerability.image_id).in_(_images(contains(col(Image.name), "search")))),
-    },
+        Join(
+            target=Cve,
+            on=col(Cve.id) == col(Vulnerability.cve_id),
+            columns=frozenset({"epss", "epss_percentile", "kev"}),
+            outer=True,
+        ),
+        Join(
+            target=User,
+            on=col(User.id) == col(Vulnerability.assignee_id),
+            columns=frozenset({"assignee"}),
+            outer=True,
+        ),
+    ],
+    filters=FILTERS,
+    branches=BRANCHES,
     sorts={
         "severity": col(Vulnerability.severity_key),
         "cveId": col(Vulnerability.cve_id),
@@ -140,7 +146,7 @@ FINDINGS = Listing(
         "severity_ranks": col(ScanFinding.severity_key).in_(any_of("severity_ranks")),
         "new": parameter("new") == _IS_NEW,
         "fixable": _of_finding(col(Vulnerability.fixable) == parameter("fixable")),
-        "search": _of_finding(_says("search")),
+        "search": _of_finding(says("search")),
     },
     sorts={"severity": col(ScanFinding.severity_key)},
     default=SortOrder(column="severity", descending=True),
@@ -151,32 +157,25 @@ async def list_vulnerabilities(
     session: AsyncSession,
     organization_id: str,
     request: PageRequest,
+    chosen: VulnerabilityFilter,
     *,
-    severities: Sequence[Severity] | None = None,
-    statuses: Sequence[TriageStatus] | None = None,
-    scanner: str | None = None,
-    image: str | None = None,
-    package: str | None = None,
-    cve_id: str | None = None,
-    search: str | None = None,
     wanted: Wanted = None,
 ) -> Page[Any]:
-    """`image` is an image's id or its name; `scanner` a provider that reported the flaw itself."""
-    given = {
-        "severity_ranks": _ranks(severities),
-        "statuses": statuses,
-        # A provider's name in a JSON list of names: quoted, so that `osv` does not find `osv-scanner`.
-        "scanner": pattern(f'"{scanner}"') if scanner else None,
-        "image": image or None,
-        "package": package or None,
-        "cve_id": cve_id or None,
-        "search": pattern(search),
-    }
-    is_stored = not any((scanner, image, package, cve_id, search))
-    total = counts.total(by_severity=bool(severities), by_status=bool(statuses)) if is_stored else None
+    given = {name: value for name, value in chosen.values().items() if value is not None and value != []}
+    is_counted = given.keys() <= counts.COUNTED_FILTERS.keys()
+    total = counts.total(frozenset(given)) if is_counted else None
     return await fetch_page(
         session, VULNERABILITIES, organization_id, request, filters=given, wanted=wanted, total=total
     )
+
+
+async def matching_ids(
+    session: AsyncSession, organization_id: str, chosen: VulnerabilityFilter, *, limit: int
+) -> Sequence[str]:
+    """The ids of what matches, at most so many."""
+    given = {name: value for name, value in chosen.values().items() if value is not None and value != []}
+    statement = VULNERABILITIES.ids(frozenset(given))
+    return (await session.execute(statement, {ORGANIZATION: organization_id, "limit": limit, **given})).scalars().all()
 
 
 def _ranks(severities: Sequence[Severity] | None) -> list[int]:

@@ -54,11 +54,10 @@ def grade(counts: SeverityCounts) -> Grade:
     return Grade.B if counts.high else Grade.A
 
 
-def risk_score(findings: Iterable[tuple[Severity, float | None, bool]]) -> int:
-    """0-100 from the open findings as (severity, EPSS 0.0-1.0 or None, known to be exploited).
+def risk_score(weight: float) -> int:
+    """0-100 from what the open findings weigh together: each its severity's weight, doubled if it is known to be exploited,
+    else times `1 + EPSS`.
 
-    `round(100 * (1 - exp(-S / 200)))`, S the sum of each finding's weight, doubled if it is known to be exploited,
-    else times `1 + EPSS`. The curve keeps one more finding visible without ever passing 100.
+    `round(100 * (1 - exp(-weight / 200)))`. The curve keeps one more finding visible without ever passing 100.
     """
-    total = sum(WEIGHTS[severity] * (2 if exploited else 1 + (epss or 0.0)) for severity, epss, exploited in findings)
-    return round(100 * (1 - math.exp(-total / _SCALE)))
+    return round(100 * (1 - math.exp(-weight / _SCALE)))

@@ -71,6 +71,31 @@ class Flaw:
         return [SourceSeverity(source=source, severity=severity) for source, severity in rated.items()]
 
 
+@strawberry.type(description="What was decided about a vulnerability, and by when it has to be fixed.")
+class Triage:
+    status: TriageStatus = strawberry.field(description="Where it stands in its life.")
+    assignee_id: strawberry.ID | None = strawberry.field(description="Who takes care of it; null: nobody.")
+    assignee: str | None = strawberry.field(description="That person's e-mail address.")
+    triage_reason: str | None = strawberry.field(name="reason", description="Why it stands so.")
+    sla_deadline: datetime | None = strawberry.field(description="By when it has to be fixed; null: no deadline.")
+    overdue: bool = strawberry.field(description="Whether the deadline has passed and it is open.")
+    excepted: bool = strawberry.field(
+        name="exception", description="Whether an active attestation covers it; then no deadline is enforced."
+    )
+    exception_id: strawberry.ID | None = strawberry.field(name="attestationId", description="That attestation.")
+    triaged_by: str | None = strawberry.field(
+        name="updatedBy", description="Id of the user or API key that decided last; null: nobody has."
+    )
+    triaged_at: datetime | None = strawberry.field(name="updatedAt", description="When.")
+
+
+@strawberry.type(description="When things happened to a vulnerability.")
+class Timeline:
+    detected_at: datetime = strawberry.field(description="When a scan first saw it.")
+    last_seen_at: datetime = strawberry.field(description="When a scan last saw it.")
+    remediated_at: datetime | None = strawberry.field(description="When it was fixed; null: it is not.")
+
+
 @strawberry.type(description="One flaw in one version of one package of one image, whatever number of scans saw it.")
 class Vulnerability(Flaw):
     id: strawberry.ID = strawberry.field(description="`vuln-…`.")
@@ -82,6 +107,13 @@ class Vulnerability(Flaw):
         description="When a scan last saw it; while it is there, when its image was last scanned."
     )
     remediated_at: datetime | None = strawberry.field(description="When it was last found to be gone.")
+    epss: float | None = strawberry.field(
+        description="Probability of being exploited within 30 days, 0-1 (FIRST EPSS); null: unknown."
+    )
+    epss_percentile: float | None = strawberry.field(description="Share of flaws that are less likely to be, 0-1.")
+    kev: bool = strawberry.field(description="Whether it is known to be exploited (CISA KEV).")
+    triage: Triage = part_of_source(description="What was decided about it.")
+    timeline: Timeline = part_of_source(description="When things happened to it.")
 
 
 @strawberry.type(description="What an advisory says about a flaw.")

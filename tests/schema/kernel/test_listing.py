@@ -107,7 +107,7 @@ async def test_a_stored_total_needs_no_bound(database: Database, acme: str, monk
     await furnish(database, acme, 40)
     monkeypatch.setattr(listing, "COUNT_BOUND", 7)
     async with database.read() as session:
-        meta = (await list_vulnerabilities(session, acme, PageRequest(limit=5))).meta
+        meta = (await list_vulnerabilities(session, acme, PageRequest(limit=5), VulnerabilityFilter())).meta
     assert (meta.total, meta.total_is_exact) == (40, True)
 
 

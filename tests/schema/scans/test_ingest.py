@@ -18,7 +18,7 @@ from schema.jobs.models import Job, JobState
 from schema.jobs.repository import requeue_orphans
 from schema.kernel.upsert import BATCH
 from schema.scans.failures import FailureCode
-from schema.scans.ingest import EngineResult, distinct, verdict
+from schema.scans.ingest import EngineResult, distinct
 from schema.scans.models import Engine, EngineOutput, EngineRun, EngineRunStatus, ScanPhase, ScanStatus
 from schema.scans.repository import engine_output, load_scan
 from schema.vulnerabilities.models import ScanFinding, TriageStatus, Vulnerability
@@ -119,7 +119,7 @@ async def test_an_exception_leaves_nothing(identity: Identity, ada: Member, monk
         raise RuntimeError("the disk is full")
 
     with monkeypatch.context() as patched:
-        patched.setattr("schema.scans.ingest.change_tag", broken)  # the last statement of all
+        patched.setattr("schema.scans.ingest.settle", broken)  # the last step of all
         with pytest.raises(RuntimeError):
             await store(identity.database, lease, results(*MIXED))
 
@@ -288,7 +288,7 @@ async def test_long_words_are_cut_and_not_refused(identity: Identity, ada: Membe
 
 async def test_statements_grow_with_batches_and_not_with_findings(identity: Identity, ada: Member) -> None:
     async def statements(count: int) -> int:
-        found = results(*(finding(f"CVE-2024-{number}") for number in range(count)))
+        found = results(*(finding(f"CVE-{2000 + count}-{number}") for number in range(count)))
         scan_id = await trigger(identity.database, ada.principal, image=f"acme/app-{count}:1")
         lease = await lease_of(identity.database, scan_id)
         with identity.counted_statements() as sql:
@@ -313,8 +313,10 @@ async def test_a_rescan_costs_no_statement_per_finding_either(identity: Identity
     assert len(sql) < 70
 
 
-def test_a_verdict_without_a_grade_has_no_risk_either() -> None:
-    numbers = verdict(MIXED, graded=False)
+async def test_a_verdict_without_a_grade_has_no_risk_either(identity: Identity, ada: Member) -> None:
+    unknown = replace(results(*MIXED), grade_reason="No advisory data for Debian:99")
 
-    assert (numbers["grade"], numbers["risk_score"], numbers["grade_key"], numbers["risk_key"]) == (None, None, "-", -1)
-    assert numbers["critical"] == 1
+    scan = await scanned(identity.database, ada.principal, unknown)
+
+    assert (scan.grade, scan.risk_score, scan.grade_key, scan.risk_key) == (None, None, "-", -1)
+    assert scan.critical == 1

@@ -63,7 +63,7 @@ async def test_counts_follow_every_change(
                 case _:
                     await session.execute(delete(Image).where(col(Image.id) == image_id))
                     gone.add(image_id)
-            await counts.refresh(session, organization_id, image_id)
+            await counts.refresh(session, organization_id, [image_id])
     assert await _stored(database, organization_id) == await _counted(database, organization_id)
 
 

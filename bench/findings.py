@@ -18,9 +18,11 @@ from schema.images.models import Image
 from schema.kernel.database import Database
 from schema.kernel.ids import IdPrefix, new_id
 from schema.vulnerabilities import counts
+from schema.vulnerabilities.deadlines import DEFAULT_DAYS, SlaPolicy
 from schema.vulnerabilities.models import TriageStatus, Vulnerability
 from schema.vulnerabilities.records import Severity
 from schema.vulnerabilities.severity import severity_rank
+from schema.vulnerabilities.texts import keep_texts
 
 FINDINGS_PER_IMAGE = 500
 BATCH = 5_000
@@ -32,6 +34,7 @@ _SEVERITIES = (
     + [Severity.UNKNOWN] * 6
 )
 _STATUSES = [TriageStatus.OPEN] * 9 + [TriageStatus.ACKNOWLEDGED]
+DUE = SlaPolicy(days=DEFAULT_DAYS)
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -50,8 +53,7 @@ async def furnish(database: Database, organization_id: str, count: int) -> None:
     if batch:
         await _store(database, batch)
     async with database.write() as session:
-        for image in images:
-            await counts.refresh(session, organization_id, image["id"])
+        await counts.refresh(session, organization_id, [image["id"] for image in images])
     await _settle(database)
 
 
@@ -65,6 +67,8 @@ async def _settle(database: Database) -> None:
 async def _store(database: Database, rows: list[dict[str, Any]]) -> None:
     async with database.write() as session:
         await session.execute(insert(Vulnerability), rows)
+        titles = {(row["cve_id"], row["package_name"]): row["title"] for row in rows}
+        await keep_texts(session, rows[0]["organization_id"], titles)
 
 
 def _image(organization_id: str, number: int) -> dict[str, Any]:
@@ -107,4 +111,5 @@ def _vulnerabilities(
             "status": draw.choice(_STATUSES),
             "detected_at": detected_at,
             "last_seen_at": detected_at + timedelta(days=1),
+            "due_at": DUE.due(severity, detected_at),
         }

@@ -108,7 +108,7 @@ SHOWN = frozenset(VULNERABILITIES.names) - {"advisory_ids"}
 
 def bare_route(database: Database, organization_id: str) -> ASGIApp:
     """What somebody would write by hand who wants nothing but these rows."""
-    total = counts.total(by_severity=False, by_status=False)
+    total = counts.total(frozenset())
     statements = {
         sort: VULNERABILITIES.page(Shape(frozenset(), SortOrder(column=sort, descending=True), False, SHOWN))[0]
         for sort in SORTS

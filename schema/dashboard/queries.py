@@ -26,10 +26,11 @@ class DashboardQuery:
             riskiest = await repository.riskiest_images(session, organization_id)
         by_severity: Counter[Severity] = Counter()
         by_status: Counter[TriageStatus] = Counter()
-        fixable = 0
+        fixable = excepted = 0
         for group in figures.groups:
             by_status[group.status] += group.count
-            if group.status in OPEN_STATUSES:
+            excepted += group.count * group.excepted
+            if group.status in OPEN_STATUSES and not group.excepted:
                 by_severity[group.severity] += group.count
                 fixable += group.count * group.fixable
         return Dashboard(
@@ -38,6 +39,7 @@ class DashboardQuery:
                 total=by_severity.total(),
             ),
             fixable=fixable,
+            excepted=excepted,
             statuses=[StatusCount(status=status, count=by_status[status]) for status in TriageStatus],
             images=sum(figures.images.values()),
             grades=[GradeCount(grade=grade, count=figures.images.get(grade, 0)) for grade in (*Grade, None)],

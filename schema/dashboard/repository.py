@@ -39,6 +39,7 @@ class Group:
     severity: Severity
     status: TriageStatus
     fixable: bool
+    excepted: bool
     count: int
 
 
@@ -67,6 +68,7 @@ def _figures() -> CompoundSelect[Any]:
         as_text(counts.severity),
         as_text(counts.status),
         col(counts.fixable),
+        col(counts.excepted),
         col(counts.count),
     ).where(tenant(counts, organization), col(counts.image_id) == EVERY_IMAGE, col(counts.count) > 0)
     images = (
@@ -74,6 +76,7 @@ def _figures() -> CompoundSelect[Any]:
             literal(_Kind.IMAGES.value),
             as_text(Image.grade),
             cast(nothing, String),
+            cast(nothing, Boolean),
             cast(nothing, Boolean),
             func.count(),
         )
@@ -85,6 +88,7 @@ def _figures() -> CompoundSelect[Any]:
             literal(_Kind.SCANS.value),
             as_text(Scan.status),
             cast(nothing, String),
+            cast(nothing, Boolean),
             cast(nothing, Boolean),
             func.count(),
         )
@@ -98,10 +102,12 @@ async def figures(session: AsyncSession, organization_id: str) -> Figures:
     groups: list[Group] = []
     images: dict[Grade | None, int] = {}
     scans: dict[ScanStatus, int] = {}
-    for kind, first, status, fixable, count in await session.execute(_figures(), {ORGANIZATION: organization_id}):
+    for kind, first, status, fixable, excepted, count in await session.execute(
+        _figures(), {ORGANIZATION: organization_id}
+    ):
         match kind:
             case _Kind.VULNERABILITIES:
-                groups.append(Group(Severity(first), TriageStatus(status), fixable, count))
+                groups.append(Group(Severity(first), TriageStatus(status), fixable, excepted, count))
             case _Kind.IMAGES:
                 images[None if first is None else Grade(first)] = count
             case _:

@@ -23,8 +23,13 @@ class GradeCount:
 
 @strawberry.type(description="An organization at a glance. Read from stored counts, so it costs the same at any size.")
 class Dashboard:
-    open: SeverityCounts = strawberry.field(description="Vulnerabilities nobody has fixed or dismissed, by severity.")
+    open: SeverityCounts = strawberry.field(
+        description="Vulnerabilities nobody has fixed, dismissed or attested, by severity."
+    )
     fixable: int = strawberry.field(description="Those of them that a newer version fixes.")
+    excepted: int = strawberry.field(
+        description="Vulnerabilities that an active attestation covers; not among the open."
+    )
     statuses: list[StatusCount] = strawberry.field(description="All vulnerabilities by triage status.")
     images: int = strawberry.field(description="Images in the catalogue.")
     grades: list[GradeCount] = strawberry.field(description="Images by grade, best first, those without one last.")

@@ -22,6 +22,7 @@ from schema.kernel.listing import Listing, Shape
 from schema.kernel.pagination import PageRequest, SortOrder
 from schema.organizations.models import Plan
 from schema.organizations.repository import create_organization
+from schema.vulnerabilities.filters import VulnerabilityFilter
 from schema.vulnerabilities.repository import VULNERABILITIES, list_vulnerabilities
 
 NOW = datetime(2026, 1, 1, 12, 30, 15, 987654, tzinfo=UTC)

@@ -7,6 +7,8 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.types.base import get_object_definition
 
 from schema.advisories.queries import AdvisoriesQuery
+from schema.attestations.mutations import AttestationsMutation
+from schema.attestations.queries import AttestationsQuery
 from schema.comparisons.queries import ComparisonsQuery
 from schema.credentials.mutations import CredentialsMutation
 from schema.credentials.queries import CredentialsQuery
@@ -29,6 +31,8 @@ from schema.scans.queries import ScansQuery
 from schema.scans.subscriptions import ScansSubscription
 from schema.sensors.mutations import SensorsMutation
 from schema.sensors.queries import SensorsQuery
+from schema.triage.mutations import TriageMutation
+from schema.triage.queries import TriageQuery
 from schema.vulnerabilities.queries import VulnerabilitiesQuery
 
 
@@ -41,6 +45,8 @@ class Query(
     RegistriesQuery,
     RegistryEventsQuery,
     VulnerabilitiesQuery,
+    TriageQuery,
+    AttestationsQuery,
     DashboardQuery,
     OrganizationsQuery,
     CredentialsQuery,
@@ -57,6 +63,8 @@ class Mutation(
     ImagesMutation,
     RegistriesMutation,
     RegistryEventsMutation,
+    TriageMutation,
+    AttestationsMutation,
     OrganizationsMutation,
     CredentialsMutation,
     SensorsMutation,

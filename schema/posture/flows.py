@@ -37,6 +37,19 @@ async def count_fixed(
     await _add(session, organization_id, counted, now=now)
 
 
+async def uncount_fixed(
+    session: AsyncSession, organization_id: str, unfixed: Iterable[tuple[Severity, datetime, datetime]]
+) -> None:
+    """Takes back, on the day it was counted, what was called fixed by mistake: (severity, open since, fixed at)."""
+    by_day: dict[datetime, Counter[tuple[Severity, Flow]]] = {}
+    for severity, since, fixed_at in unfixed:
+        counted = by_day.setdefault(fixed_at, Counter())
+        counted[(severity, Flow.FIXED)] -= 1
+        counted[(severity, Flow.FIXED_SECONDS)] -= max(0, int((fixed_at - since).total_seconds()))
+    for fixed_at, counted in sorted(by_day.items()):
+        await _add(session, organization_id, counted, now=fixed_at)
+
+
 async def _add(
     session: AsyncSession, organization_id: str, counted: Counter[tuple[Severity, Flow]], *, now: datetime
 ) -> None:

@@ -21,7 +21,7 @@ from schema.kernel.rows import as_text
 from schema.kernel.tenancy import tenant
 from schema.kernel.upsert import batches
 from schema.organizations.policy.repository import load_sla
-from schema.posture.flows import count_fixed
+from schema.posture.flows import count_fixed, uncount_fixed
 from schema.triage.models import TriageOrigin
 from schema.triage.recording import Change, record_changes
 from schema.triage.rules import is_allowed, refusal
@@ -83,6 +83,7 @@ async def decide(
     outcomes: list[Outcome] = []
     changes: list[Change] = []
     fixed: list[tuple[Severity, datetime]] = []
+    unfixed: list[tuple[Severity, datetime, datetime]] = []
     # Rows with the same new values are written together.
     written: dict[tuple[tuple[str, Any], ...], list[str]] = {}
     for row in rows:
@@ -90,14 +91,15 @@ async def decide(
         if origin is TriageOrigin.PERSON and not is_allowed(before, after):
             outcomes.append(Outcome(row.id, row.image_id, before, changed=False, refusal=refusal(before, after)))
             continue
-        due = sla.due(Severity(row.severity), row.since) if decision.due_at is None else decision.due_at
-        new = _new_values(row, decision, after, due, now=now)
+        new = _new_values(row, decision, after, sla.due(Severity(row.severity), row.since), now=now)
         changed = {name: value for name, value in new.items() if value != getattr(row, name)}
         outcomes.append(Outcome(row.id, row.image_id, after, changed=bool(changed) or decision.comment is not None))
         if not outcomes[-1].changed:
             continue
         if after is TriageStatus.FIXED and before is not TriageStatus.FIXED:
             fixed.append((Severity(row.severity), row.since))
+        if before is TriageStatus.FIXED and after is not TriageStatus.FIXED and row.remediated_at is not None:
+            unfixed.append((Severity(row.severity), row.since, row.remediated_at))
         written.setdefault(tuple(sorted(changed.items(), key=lambda item: item[0])), []).append(row.id)
         changes.append(Change(row.id, before, after, _told(row, changed), _told(new, changed)))
     who: dict[str, Any] = {
@@ -113,6 +115,7 @@ async def decide(
                 .values(**dict(values), **who)
             )
     await count_fixed(session, organization_id, fixed, now=now)
+    await uncount_fixed(session, organization_id, unfixed)
     await record_changes(
         session,
         organization_id,
@@ -152,19 +155,26 @@ async def _rows(session: AsyncSession, organization_id: str, ids: Sequence[str])
             col(Vulnerability.due_at),
             col(Vulnerability.due_by_hand),
             col(Vulnerability.remediated_at),
+            col(Vulnerability.warned_at),
+            col(Vulnerability.breached_at),
         ).where(tenant(Vulnerability, organization_id), col(Vulnerability.id).in_(batch))
         found |= {row.id: row for row in await connection.execute(statement)}
     return [found[each] for each in dict.fromkeys(ids) if each in found]
 
 
-def _new_values(row: Any, decision: Decision, after: TriageStatus, due: Any, *, now: datetime) -> dict[str, Any]:
+def _new_values(
+    row: Any, decision: Decision, after: TriageStatus, by_policy: datetime | None, *, now: datetime
+) -> dict[str, Any]:
     new: dict[str, Any] = {"status": after.value}
     if decision.assignee_id is not KEEP:
         new["assignee_id"] = decision.assignee_id
     if decision.reason is not KEEP:
         new["triage_reason"] = decision.reason
-    if due is not KEEP and due != row.due_at:
-        new |= {"due_at": due, "due_by_hand": decision.due_at is not None, "warned_at": None, "breached_at": None}
+    if decision.due_at is not KEEP:
+        due = decision.due_at or by_policy
+        new |= {"due_at": due, "due_by_hand": due != by_policy}
+        if due != row.due_at:  # another deadline is announced anew
+            new |= {"warned_at": None, "breached_at": None}
     if after is TriageStatus.FIXED and row.status != TriageStatus.FIXED:
         new["remediated_at"] = now
     if after is not TriageStatus.FIXED and row.status == TriageStatus.FIXED:

@@ -13,6 +13,7 @@ from schema.comparisons.queries import ComparisonsQuery
 from schema.credentials.mutations import CredentialsMutation
 from schema.credentials.queries import CredentialsQuery
 from schema.dashboard.queries import DashboardQuery
+from schema.events.queries import EventsQuery
 from schema.execution.executable import ExecutableSchema
 from schema.images.mutations import ImagesMutation
 from schema.images.queries import ImagesQuery
@@ -20,6 +21,7 @@ from schema.kernel.operations import policy_of
 from schema.kernel.scalars import SCALARS
 from schema.organizations.mutations import OrganizationsMutation
 from schema.organizations.queries import OrganizationsQuery
+from schema.posture.queries import PostureQuery
 from schema.registries.events.mutations import RegistryEventsMutation
 from schema.registries.events.queries import RegistryEventsQuery
 from schema.registries.mutations import RegistriesMutation
@@ -47,6 +49,8 @@ class Query(
     VulnerabilitiesQuery,
     TriageQuery,
     AttestationsQuery,
+    PostureQuery,
+    EventsQuery,
     DashboardQuery,
     OrganizationsQuery,
     CredentialsQuery,

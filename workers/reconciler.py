@@ -10,10 +10,12 @@ import asyncio
 import structlog
 
 from schema.advisories.repository import generations
+from schema.attestations.lifecycle import expire_attestations
 from schema.jobs import repository
 from schema.jobs.models import JobKind
 from schema.kernel.errors import HarborGuardError
 from schema.kernel.idempotency import forget_expired
+from schema.posture.repository import organizations_to_take, take
 from schema.registries import lifecycle as syncs
 from schema.registries.events.repository import forget_old
 from schema.registries.scheduling import due_registries, fire
@@ -22,6 +24,8 @@ from schema.scans.batches.repository import change_batch
 from schema.scans.failures import FailureCode, ScanFailure
 from schema.scans.rematching import queue_rematches
 from schema.sensors.watching import watch_sensors
+from schema.triage.ruling import expire_rules
+from schema.vulnerabilities.announcing import announce_deadlines, organizations_with_news
 from workers.recall import advisory_key
 from workers.runner import JobRunner
 from workers.runtime import WorkerRuntime
@@ -35,6 +39,7 @@ async def reconcile_forever(runtime: WorkerRuntime, runner: JobRunner) -> None:
         try:
             await reconcile(runtime, runner)
             await run_schedules(runtime)
+            await keep_time(runtime)
             judged_with = await rematch_if_switched(runtime, judged_with)
         except HarborGuardError as error:
             log.warning("reconciler.postponed", error=error.message)
@@ -54,6 +59,29 @@ async def run_schedules(runtime: WorkerRuntime) -> None:
             await fire(session, registry, now=services.clock())
     if due:
         await services.relay.drain_quietly()
+
+
+async def keep_time(runtime: WorkerRuntime) -> None:
+    """What happens because time passes: attestations and triage rules end, deadlines pass, days do.
+
+    Each organization has a transaction of its own, so that nobody waits for all of them.
+    """
+    services = runtime.services
+    now = services.clock()
+    async with services.database.write() as session:
+        ended = await expire_attestations(session, now=now) + await expire_rules(session, now=now)
+    if ended:
+        log.info("reconciler.ended", exceptions_and_rules=ended)
+    async with services.database.read() as session:
+        pressed = await organizations_with_news(session, now=now)
+        days = await organizations_to_take(session, now=now)
+    for organization_id in pressed:
+        async with services.database.write() as session:
+            announced = await announce_deadlines(session, organization_id, now=now)
+        log.info("reconciler.deadlines", announced=announced)
+    for organization_id in days:
+        async with services.database.write() as session:
+            await take(session, organization_id, now=now)
 
 
 async def rematch_if_switched(runtime: WorkerRuntime, judged_with: str | None) -> str:

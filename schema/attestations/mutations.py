@@ -49,7 +49,7 @@ class AttestationsMutation:
 
     @mutation_field(
         "exceptions:edit",
-        description="Lets an attestation hold until another time; an expired one holds again. CONFLICT for a revoked one. NOT_FOUND.",
+        description="Lets one hold until another time; an expired one holds again. CONFLICT for a revoked one. NOT_FOUND.",
     )
     async def renew_attestation(
         self,

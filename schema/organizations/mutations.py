@@ -15,6 +15,10 @@ from schema.kernel.principal import Role
 from schema.organizations import repository
 from schema.organizations.inputs import CompleteSetupInput
 from schema.organizations.models import Plan
+from schema.organizations.policy.inputs import CompliancePolicyInput
+from schema.organizations.policy.repository import load_policy
+from schema.organizations.policy.saving import change_policy
+from schema.organizations.policy.types import CompliancePolicy
 from schema.organizations.setup import Founding, found_organization
 from schema.organizations.types import Me
 
@@ -55,3 +59,16 @@ class OrganizationsMutation:
                 context, session, user_id=user_id, organization_id=organization_id, role=Role.OWNER
             )
             return await Me.load(session, principal)
+
+    @mutation_field(
+        "vulnerabilities:admin",
+        description="Changes what is given of the compliance policy, and with `backfillOnSave` the deadlines of what is open.",
+    )
+    async def update_compliance_policy(
+        self, info: Info, input: Annotated[CompliancePolicyInput, strawberry.argument(description="What to change.")]
+    ) -> CompliancePolicy:
+        context = info.context
+        async with context.write() as session:
+            backfilled = await change_policy(context, input)
+            policy = await load_policy(session, context.organization_id)
+            return CompliancePolicy.of(policy, backfilled=backfilled)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import strawberry
 
 from schema.kernel.operations import Info, query_field
+from schema.organizations.policy.repository import load_policy
+from schema.organizations.policy.types import CompliancePolicy
 from schema.organizations.types import Me
 
 
@@ -14,3 +16,8 @@ class OrganizationsQuery:
     async def me(self, info: Info) -> Me:
         async with info.context.read() as session:
             return await Me.load(session, info.context.principal)
+
+    @query_field("vulnerabilities:view", description="What the organization demands of itself.")
+    async def compliance_policy(self, info: Info) -> CompliancePolicy:
+        async with info.context.read() as session:
+            return CompliancePolicy.of(await load_policy(session, info.context.organization_id))

@@ -14,7 +14,7 @@ from schema.vulnerabilities.arguments import VulnerabilityFilterInput
 from schema.vulnerabilities.enums import TriageStatus
 
 MAX_ROWS = 10_000
-_STATUS = "What it becomes: OPEN -> ACKNOWLEDGED -> IN_PROGRESS -> FIXED, OPEN or ACKNOWLEDGED -> WONT_FIX, IN_PROGRESS -> OPEN."
+_STATUS = "Its new status: OPEN -> ACKNOWLEDGED -> IN_PROGRESS -> FIXED, OPEN or ACKNOWLEDGED -> WONT_FIX, IN_PROGRESS -> OPEN."
 _ASSIGNEE = "Who takes care of it: the id of an active member, `usr-…`. Null: nobody."
 _REASON = "Why, in a few words. Null: no reason."
 _DEADLINE = "By when it has to be fixed. Null: as the policy has it."

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, case, false, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from schema.advisories.models import Advisory, AdvisoryFeed
@@ -22,7 +24,7 @@ from schema.kernel.rows import as_text, as_time
 from schema.kernel.search import pattern
 from schema.kernel.tenancy import tenant
 from schema.organizations.models import User
-from schema.scans.models import Scan
+from schema.scans.models import EngineRun, Scan
 from schema.vulnerabilities import counts
 from schema.vulnerabilities.filters import BRANCHES, FILTERS, IS_EXCEPTED, IS_OVERDUE, VulnerabilityFilter, says
 from schema.vulnerabilities.models import ScanFinding, Vulnerability
@@ -30,6 +32,7 @@ from schema.vulnerabilities.records import Severity
 from schema.vulnerabilities.severity import severity_rank
 
 SIGHTINGS = 20
+OTHER_IMAGES = 20
 
 # What the GraphQL types of a flaw read, by attribute.
 _FLAW: dict[str, Any] = {
@@ -210,25 +213,93 @@ async def advisories_of(session: AsyncSession, advisory_ids: Sequence[str]) -> S
     return (await session.execute(statement)).all()
 
 
-async def latest_sightings(session: AsyncSession, organization_id: str, vulnerability_id: str) -> Sequence[Any]:
-    columns: tuple[Any, ...] = (
-        col(Scan.id).label("scan_id"),
-        col(Scan.reference),
-        col(Scan.digest),
-        col(ScanFinding.path),
-        col(ScanFinding.layer_digest),
-        col(ScanFinding.layer_index),
-        col(Scan.scanned_at),
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineDatabase:
+    engine: str
+    provider: str | None
+    database_date: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """A place where a scan saw a vulnerability, and who saw it."""
+
+    scan_id: str
+    reference: str
+    digest: str | None
+    path: str
+    layer_digest: str
+    layer_index: int
+    scanned_at: datetime | None
+    sources: Sequence[str]
+    engines: Sequence[EngineDatabase]
+
+
+async def latest_sightings(session: AsyncSession, organization_id: str, vulnerability_id: str) -> Sequence[Sighting]:
     sees = or_(col(Scan.id) == col(ScanFinding.scan_id), col(Scan.findings_of) == col(ScanFinding.scan_id))
     statement = (
-        select(*columns)
+        select(Scan, ScanFinding)
         .join_from(ScanFinding, Scan, and_(tenant(Scan, organization_id), sees))
         .where(tenant(ScanFinding, organization_id), col(ScanFinding.vulnerability_id) == vulnerability_id)
         .order_by(col(Scan.ordered_at).desc())
         .limit(SIGHTINGS)
     )
+    seen = (await session.execute(statement)).all()
+    runs = select(EngineRun).where(
+        tenant(EngineRun, organization_id), col(EngineRun.scan_id).in_([scan.id for scan, _ in seen])
+    )
+    by_scan: dict[str, dict[str, EngineRun]] = {}
+    for run in (await session.execute(runs)).scalars():
+        by_scan.setdefault(run.scan_id, {})[run.engine.value] = run
+    return [
+        Sighting(
+            scan_id=scan.id,
+            reference=scan.reference,
+            digest=scan.digest,
+            path=finding.path,
+            layer_digest=finding.layer_digest,
+            layer_index=finding.layer_index,
+            scanned_at=scan.scanned_at,
+            sources=finding.sources,
+            engines=[
+                EngineDatabase(engine=name, provider=run.provider, database_date=run.database_date)
+                for name in finding.engines
+                if (run := by_scan.get(scan.id, {}).get(name)) is not None
+            ],
+        )
+        for scan, finding in seen
+    ]
+
+
+async def other_images(session: AsyncSession, organization_id: str, vulnerability_id: str) -> Sequence[Any]:
+    this = aliased(Vulnerability)
+    own = (tenant(this, organization_id), col(this.id) == vulnerability_id)
+    columns: tuple[Any, ...] = (
+        col(Vulnerability.id),
+        col(Vulnerability.image_id),
+        col(Image.name).label("image"),
+        col(Vulnerability.package_version),
+        as_text(Vulnerability.status).label("status"),
+        col(Vulnerability.is_present),
+    )
+    same = and_(
+        col(this.cve_id) == col(Vulnerability.cve_id), col(this.package_name) == col(Vulnerability.package_name)
+    )
+    statement = (
+        select(*columns)
+        .join_from(this, Vulnerability, and_(tenant(Vulnerability, organization_id), same))
+        .join(Image, col(Image.id) == col(Vulnerability.image_id))
+        .where(*own, col(Vulnerability.image_id) != col(this.image_id))
+        .order_by(col(Vulnerability.is_present).desc(), col(Image.name), col(Vulnerability.id))
+        .limit(OTHER_IMAGES)
+    )
     return (await session.execute(statement)).all()
+
+
+async def exploitation_of(session: AsyncSession, cve_id: str) -> Cve:
+    """Nothing is known of a flaw without a row."""
+    found = (await session.execute(select(Cve).where(col(Cve.id) == cve_id))).scalar_one_or_none()
+    return Cve(id=cve_id) if found is None else found
 
 
 async def list_findings(

@@ -12,6 +12,8 @@ from schema.kernel.operations import Info
 from schema.kernel.rows import part_of_source, resolved_field
 from schema.vulnerabilities import repository
 from schema.vulnerabilities.enums import PackageType, Severity, TriageStatus
+from schema.vulnerabilities.grouping import GroupBy
+from schema.vulnerabilities.severity import score_vector
 
 
 @strawberry.enum(description="Who reported a vulnerability: a tool itself, or our own native provider.")
@@ -127,6 +129,13 @@ class AdvisoryText:
     modified_at: datetime = strawberry.field(description="When it last changed.")
 
 
+@strawberry.type(description="A provider that answered for an engine, and how new its data was.")
+class EngineDatabase:
+    engine: str = strawberry.field(description="The requested engine.")
+    provider: str | None = strawberry.field(description="Who answered for it, with its version.")
+    database_date: datetime | None = strawberry.field(description="How new its data was; null: it does not say.")
+
+
 @strawberry.type(description="A place where a scan saw a vulnerability.")
 class Sighting:
     scan_id: strawberry.ID = strawberry.field(description="The scan.")
@@ -136,6 +145,38 @@ class Sighting:
     layer_digest: str = strawberry.field(description="Diff id of the layer that put it there.")
     layer_index: int = strawberry.field(description="0 is the lowest layer.")
     scanned_at: datetime | None = strawberry.field(description="When that scan ended.")
+    sources: list[str] = strawberry.field(description="Providers that reported it there.")
+    engines: list[EngineDatabase] = strawberry.field(
+        description="Engines they answered for, and how new their data was."
+    )
+
+
+@strawberry.type(description="Another image with the same flaw in the same package.")
+class AffectedImage:
+    id: strawberry.ID = strawberry.field(description="The vulnerability there, `vuln-…`.")
+    image_id: strawberry.ID = strawberry.field(description="The image.")
+    image: str = strawberry.field(description="Its name.")
+    package_version: str = strawberry.field(name="version", description="Installed version.")
+    status: TriageStatus = strawberry.field(description="Triage status there.")
+    is_present: bool = strawberry.field(description="Whether the latest scan of some tag has it.")
+
+
+@strawberry.type(description="What is known of a flaw being exploited.")
+class Exploitation:
+    epss: float | None = strawberry.field(description="Probability within 30 days, 0-1 (FIRST EPSS).")
+    epss_percentile: float | None = strawberry.field(description="Share of flaws that are less likely, 0-1.")
+    kev: bool = strawberry.field(description="Whether it is in CISA's catalogue of known exploited vulnerabilities.")
+    kev_added_at: datetime | None = strawberry.field(description="Since when.")
+    kev_due_at: datetime | None = strawberry.field(description="By when CISA wants it remedied.")
+    ransomware: bool = strawberry.field(description="Whether ransomware is known to use it.")
+
+
+@strawberry.type(description="A CVSS vector and what it says.")
+class CvssVector:
+    vector: str = strawberry.field(description="The vector.")
+    version: str = strawberry.field(description="2.0, 3.0, 3.1 or 4.0.")
+    score: float = strawberry.field(description="Base score, 0.0-10.0.")
+    severity: Severity = strawberry.field(description="What that score is called.")
 
 
 @strawberry.type(description="A vulnerability with its evidence: advisories, and where scans saw it.")
@@ -151,3 +192,56 @@ class VulnerabilityDetail(Vulnerability):
         async with info.context.read() as session:
             found = await repository.latest_sightings(session, info.context.organization_id, self.id)
         return cast("list[Sighting]", found)
+
+    @resolved_field(description="Other images with the same flaw in the same package, at most 20.")
+    async def other_images(self, info: Info) -> list[AffectedImage]:
+        async with info.context.read() as session:
+            found = await repository.other_images(session, info.context.organization_id, self.id)
+        return cast("list[AffectedImage]", found)
+
+    @resolved_field(description="What is known of it being exploited.", reads=("cve_id",))
+    async def exploitation(self, info: Info) -> Exploitation:
+        async with info.context.read() as session:
+            return cast("Exploitation", await repository.exploitation_of(session, self.cve_id))
+
+    @resolved_field(description="Its CVSS vectors, each with its score; newest version first.", reads=("cvss_vectors",))
+    def cvss_scores(self) -> list[CvssVector]:
+        scores = [score for vector in cast("Any", self).cvss_vectors if (score := score_vector(vector))]
+        return cast("list[CvssVector]", sorted(scores, key=lambda score: score.version, reverse=True))
+
+
+strawberry.enum(GroupBy, description="What vulnerabilities of a group have in common.")
+
+
+@strawberry.type(description="Vulnerabilities with the same flaw, package or image.")
+class VulnerabilityGroup:
+    key: str = strawberry.field(description="The flaw's id, the package's name, or the image's id.")
+    name: str = strawberry.field(description="Of an image its name, else the key.")
+    title: str = strawberry.field(description="A title of one of them.")
+    severity: Severity = strawberry.field(description="The worst of them.")
+    count: int = strawberry.field(description="How many there are.")
+    open: int = strawberry.field(description="Those that nobody has fixed, dismissed or attested.")
+    flaws: int = strawberry.field(description="How many flaws.")
+    packages: int = strawberry.field(description="How many packages, by name.")
+    images: int = strawberry.field(description="How many images.")
+    fixable: int = strawberry.field(description="Those that a newer version fixes.")
+    kev: bool = strawberry.field(description="Whether one of them is known to be exploited.")
+
+
+@strawberry.enum(description="A field whose values can be listed.")
+class DistinctField(Enum):
+    cveId = "cveId"
+    package = "package"
+    severity = "severity"
+    status = "status"
+    scanner = "scanner"
+    image = "image"
+    registry = "registry"
+    assignee = "assignee"
+
+
+@strawberry.type(description="A value that the list of vulnerabilities can be filtered by.")
+class DistinctValue:
+    value: str = strawberry.field(description="The value, as the filter takes it.")
+    count: int = strawberry.field(description="How many vulnerabilities have it.")
+    label: str | None = strawberry.field(description="Of an id, what it stands for: a name, an e-mail address.")

@@ -338,7 +338,153 @@ ROUTES: tuple[Route, ...] = (
         tag="vulnerabilities",
         envelope=Envelope.PAGE,
     ),
+    Route(method="POST", path="/api/vulnerabilities/triage", operation="triageVulnerabilities", tag="vulnerabilities"),
+    Route(
+        method="GET",
+        path="/api/vulnerabilities/triage/operations",
+        operation="listTriageOperations",
+        tag="vulnerabilities",
+        envelope=Envelope.PAGE,
+    ),
+    Route(
+        method="POST",
+        path="/api/vulnerabilities/triage/operations/{operationId}/undo",
+        operation="undoTriage",
+        tag="vulnerabilities",
+    ),
+    Route(
+        method="GET",
+        path="/api/vulnerabilities/distinct",
+        operation="listDistinctValues",
+        tag="vulnerabilities",
+        envelope=Envelope.LIST,
+    ),
+    Route(
+        method="GET",
+        path="/api/vulnerabilities/groups",
+        operation="groupVulnerabilities",
+        tag="vulnerabilities",
+        envelope=Envelope.PAGE,
+    ),
     Route(method="GET", path="/api/vulnerabilities/{vulnId}", operation="getVulnerability", tag="vulnerabilities"),
+    Route(
+        method="PUT",
+        path="/api/vulnerabilities/{vulnId}/triage",
+        operation="triageVulnerability",
+        tag="vulnerabilities",
+    ),
+    Route(
+        method="POST",
+        path="/api/vulnerabilities/{vulnId}/triage",
+        operation="postVulnerabilityTriage",
+        tag="vulnerabilities",
+    ),
+    Route(
+        method="GET",
+        path="/api/vulnerabilities/{vulnId}/history",
+        operation="listTriageHistory",
+        tag="vulnerabilities",
+        envelope=Envelope.LIST,
+    ),
+    Route(
+        method="GET",
+        path="/api/triage-rules",
+        operation="listTriageRules",
+        tag="vulnerabilities",
+        envelope=Envelope.PAGE,
+    ),
+    Route(
+        method="POST",
+        path="/api/triage-rules",
+        operation="createTriageRule",
+        tag="vulnerabilities",
+        status=201,
+        location="/api/triage-rules/{id}",
+        creates=True,
+    ),
+    Route(method="GET", path="/api/triage-rules/{ruleId}", operation="getTriageRule", tag="vulnerabilities"),
+    Route(
+        method="DELETE",
+        path="/api/triage-rules/{ruleId}",
+        operation="revokeTriageRule",
+        tag="vulnerabilities",
+        envelope=Envelope.EMPTY,
+    ),
+    Route(
+        method="POST", path="/api/triage-rules/{ruleId}/approve", operation="approveTriageRule", tag="vulnerabilities"
+    ),
+    Route(method="POST", path="/api/triage-rules/{ruleId}/reject", operation="rejectTriageRule", tag="vulnerabilities"),
+    Route(
+        method="GET",
+        path="/api/saved-filters",
+        operation="listSavedFilters",
+        tag="vulnerabilities",
+        envelope=Envelope.PAGE,
+    ),
+    Route(
+        method="POST",
+        path="/api/saved-filters",
+        operation="createSavedFilter",
+        tag="vulnerabilities",
+        status=201,
+        location="/api/saved-filters/{id}",
+        creates=True,
+    ),
+    Route(method="GET", path="/api/saved-filters/{filterId}", operation="getSavedFilter", tag="vulnerabilities"),
+    Route(method="PUT", path="/api/saved-filters/{filterId}", operation="updateSavedFilter", tag="vulnerabilities"),
+    Route(
+        method="DELETE",
+        path="/api/saved-filters/{filterId}",
+        operation="deleteSavedFilter",
+        tag="vulnerabilities",
+        envelope=Envelope.EMPTY,
+    ),
+    # Attestations
+    Route(
+        method="GET", path="/api/attestations", operation="listAttestations", tag="attestations", envelope=Envelope.PAGE
+    ),
+    Route(
+        method="POST",
+        path="/api/attestations",
+        operation="createAttestation",
+        tag="attestations",
+        status=201,
+        location="/api/attestations/{id}",
+        creates=True,
+    ),
+    Route(method="GET", path="/api/attestations/{attestationId}", operation="getAttestation", tag="attestations"),
+    Route(
+        method="DELETE",
+        path="/api/attestations/{attestationId}",
+        operation="deleteAttestation",
+        tag="attestations",
+        envelope=Envelope.EMPTY,
+    ),
+    Route(
+        method="POST", path="/api/attestations/{attestationId}/renew", operation="renewAttestation", tag="attestations"
+    ),
+    Route(
+        method="POST",
+        path="/api/attestations/{attestationId}/revoke",
+        operation="revokeAttestation",
+        tag="attestations",
+    ),
+    # What is demanded, and how it is met
+    Route(
+        method="GET", path="/api/organization/compliance-policy", operation="getCompliancePolicy", tag="organization"
+    ),
+    Route(
+        method="PUT", path="/api/organization/compliance-policy", operation="updateCompliancePolicy", tag="organization"
+    ),
+    Route(method="GET", path="/api/reports/posture", operation="getPosture", tag="reports"),
+    Route(
+        method="GET",
+        path="/api/reports/posture/trend",
+        operation="getPostureTrend",
+        tag="reports",
+        envelope=Envelope.LIST,
+    ),
+    Route(method="GET", path="/api/events", operation="listEvents", tag="events", envelope=Envelope.PAGE),
     Route(method="GET", path="/api/advisories", operation="getAdvisoryStatus", tag="advisories"),
     # Credentials
     Route(method="GET", path="/api/api-keys", operation="listApiKeys", tag="api-keys", envelope=Envelope.PAGE),

@@ -42,7 +42,9 @@ class AttestationInput:
 
 @strawberry.input(description="Until when an attestation is to hold.")
 class RenewAttestationInput:
-    expires_at: datetime | None = strawberry.field(description="The new end; null: when it is revoked.")
+    expires_at: datetime | None = strawberry.field(
+        default=strawberry.UNSET, description="The new end, which has to be given; null: when it is revoked."
+    )
     reason: str | None = constrained(_REASON, description="Why it still holds, for its history.", default=None)
 
 

@@ -10,6 +10,7 @@ from schema.attestations import lifecycle, repository
 from schema.attestations.inputs import AttestationInput, RenewAttestationInput, RevokeAttestationInput
 from schema.attestations.lifecycle import Statement
 from schema.attestations.types import Attestation
+from schema.kernel.errors import Issue, invalid
 from schema.kernel.operations import Info, mutation_field
 from schema.kernel.ports import RateBudget
 
@@ -58,6 +59,8 @@ class AttestationsMutation:
         input: Annotated[RenewAttestationInput, strawberry.argument(description="Until when.")],
     ) -> Attestation:
         context = info.context
+        if input.expires_at is strawberry.UNSET:
+            raise invalid(Issue("expiresAt", "Required"))
         async with context.write() as session:
             await lifecycle.renew(context, id, expires_at=input.expires_at, reason=input.reason)
             return cast("Attestation", await repository.get_attestation(session, context.organization_id, id))

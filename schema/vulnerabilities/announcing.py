@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -98,7 +98,7 @@ async def _announce(
         .returning(col(Vulnerability.id))
     )
     ids = list((await session.execute(marked)).scalars())
-    told: Select[Any] = (
+    told: Any = (
         select(
             col(Vulnerability.id),
             col(Vulnerability.cve_id),

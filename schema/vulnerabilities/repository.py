@@ -249,8 +249,8 @@ async def latest_sightings(session: AsyncSession, organization_id: str, vulnerab
         tenant(EngineRun, organization_id), col(EngineRun.scan_id).in_([scan.id for scan, _ in seen])
     )
     by_scan: dict[str, dict[str, EngineRun]] = {}
-    for run in (await session.execute(runs)).scalars():
-        by_scan.setdefault(run.scan_id, {})[run.engine.value] = run
+    for each in (await session.execute(runs)).scalars():
+        by_scan.setdefault(each.scan_id, {})[each.engine.value] = each
     return [
         Sighting(
             scan_id=scan.id,

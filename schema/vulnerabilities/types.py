@@ -228,16 +228,16 @@ class VulnerabilityGroup:
     kev: bool = strawberry.field(description="Whether one of them is known to be exploited.")
 
 
-@strawberry.enum(description="A field whose values can be listed.")
+@strawberry.enum(graphql_name_from="value", description="A field whose values can be listed.")
 class DistinctField(Enum):
-    cveId = "cveId"
-    package = "package"
-    severity = "severity"
-    status = "status"
-    scanner = "scanner"
-    image = "image"
-    registry = "registry"
-    assignee = "assignee"
+    CVE_ID = "cveId"
+    PACKAGE = "package"
+    SEVERITY = "severity"
+    STATUS = "status"
+    SCANNER = "scanner"
+    IMAGE = "image"
+    REGISTRY = "registry"
+    ASSIGNEE = "assignee"
 
 
 @strawberry.type(description="A value that the list of vulnerabilities can be filtered by.")

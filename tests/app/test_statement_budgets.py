@@ -107,6 +107,10 @@ PATH_IDS = {
     "keyId": IdPrefix.API_KEY,
     "tokenId": IdPrefix.PERSONAL_ACCESS_TOKEN,
     "sensorId": IdPrefix.SENSOR,
+    "operationId": IdPrefix.TRIAGE_OPERATION,
+    "ruleId": IdPrefix.TRIAGE_RULE,
+    "filterId": IdPrefix.SAVED_FILTER,
+    "attestationId": IdPrefix.ATTESTATION,
 }
 PLENTY = 120
 

@@ -51,6 +51,10 @@ IDS = {
     "batchId": IdPrefix.SCAN_BATCH,
     "tagId": IdPrefix.TAG,
     "syncId": IdPrefix.SYNC,
+    "operationId": IdPrefix.TRIAGE_OPERATION,
+    "ruleId": IdPrefix.TRIAGE_RULE,
+    "filterId": IdPrefix.SAVED_FILTER,
+    "attestationId": IdPrefix.ATTESTATION,
 }
 
 

@@ -64,7 +64,37 @@ POST   /api/registries/{registryId}/webhook          registries:admin
 DELETE /api/registries/{registryId}/webhook          registries:admin
 GET    /api/registries/{registryId}/events           registries:view
 GET    /api/vulnerabilities                          vulnerabilities:view
+POST   /api/vulnerabilities/triage                   vulnerabilities:triage
+GET    /api/vulnerabilities/triage/operations        vulnerabilities:view
+POST   /api/vulnerabilities/triage/operations/{operationId}/undo vulnerabilities:triage
+GET    /api/vulnerabilities/distinct                 vulnerabilities:view
+GET    /api/vulnerabilities/groups                   vulnerabilities:view
 GET    /api/vulnerabilities/{vulnId}                 vulnerabilities:view
+PUT    /api/vulnerabilities/{vulnId}/triage          vulnerabilities:triage
+POST   /api/vulnerabilities/{vulnId}/triage          vulnerabilities:triage
+GET    /api/vulnerabilities/{vulnId}/history         vulnerabilities:view
+GET    /api/triage-rules                             vulnerabilities:view
+POST   /api/triage-rules                             vulnerabilities:triage
+GET    /api/triage-rules/{ruleId}                    vulnerabilities:view
+DELETE /api/triage-rules/{ruleId}                    vulnerabilities:triage
+POST   /api/triage-rules/{ruleId}/approve            vulnerabilities:triage
+POST   /api/triage-rules/{ruleId}/reject             vulnerabilities:triage
+GET    /api/saved-filters                            vulnerabilities:view
+POST   /api/saved-filters                            vulnerabilities:view
+GET    /api/saved-filters/{filterId}                 vulnerabilities:view
+PUT    /api/saved-filters/{filterId}                 vulnerabilities:view
+DELETE /api/saved-filters/{filterId}                 vulnerabilities:view
+GET    /api/attestations                             exceptions:view
+POST   /api/attestations                             exceptions:create       20/60s
+GET    /api/attestations/{attestationId}             exceptions:view
+DELETE /api/attestations/{attestationId}             exceptions:delete
+POST   /api/attestations/{attestationId}/renew       exceptions:edit
+POST   /api/attestations/{attestationId}/revoke      exceptions:revoke
+GET    /api/organization/compliance-policy           vulnerabilities:view
+PUT    /api/organization/compliance-policy           vulnerabilities:admin
+GET    /api/reports/posture                          reports:view
+GET    /api/reports/posture/trend                    reports:view
+GET    /api/events                                   vulnerabilities:view
 GET    /api/advisories                               vulnerabilities:view
 GET    /api/api-keys                                 api-keys:view
 POST   /api/api-keys                                 api-keys:create         10/60s

@@ -46,6 +46,14 @@ INPUT_VALUES: dict[str, Any] = {
     "url": "https://stranger.example",
     "provider": "harbor",
     "message": {},
+    "by": "FLAW",
+    "field": "cveId",
+    "status": "WONT_FIX",
+    "cveId": "CVE-canary-omega",
+    "package": "canary-omega-package",
+    "reason": "because",
+    "scope": {"type": "blanket"},
+    "query": "severity=CRITICAL",
 }
 
 
@@ -140,9 +148,11 @@ def required_values(field: GraphQLField) -> dict[str, Any]:
 
 
 def _value(name: str, field: GraphQLInputField) -> Any:
+    if name in INPUT_VALUES:
+        return INPUT_VALUES[name]
     named = get_named_type(field.type)
     if isinstance(named, GraphQLEnumType):
         first = "syft" if "syft" in named.values else next(iter(named.values))
         nullable = field.type.of_type if isinstance(field.type, GraphQLNonNull) else field.type
         return [first] if is_list_type(nullable) else first
-    return INPUT_VALUES[name]
+    raise KeyError(name)

@@ -16,6 +16,8 @@ from compat_rest.routes import Route
 from schema.build import build_schema
 from schema.credentials.resolve import principal_for_session
 from schema.dependencies.records import Inventory, LayerRecord, PackageRecord, PackageType
+from schema.events.models import EventType
+from schema.events.repository import emit
 from schema.execution.documents import PreparedOperation
 from schema.execution.executable import Request
 from schema.images.models import Tag, TagDigest
@@ -24,6 +26,7 @@ from schema.kernel.ids import IdPrefix, new_id
 from schema.kernel.ports import RateBudget, RateState
 from schema.kernel.principal import Principal
 from schema.kernel.scalars import ByteStream
+from schema.posture.repository import take
 from schema.registries.models import Registry, RegistryEvent, RegistryProvider, RegistrySync, Schedule, SyncStatus
 from schema.registries.repository import add_registry
 from schema.scans.batches.running import BatchRequest, queue_batch
@@ -75,12 +78,26 @@ def query_of(route: Route, ids: Mapping[IdPrefix, str]) -> dict[str, str]:
     """Query parameters without which a route does not answer."""
     if route.operation == "compareScans":
         return {"base": ids[IdPrefix.SCAN], "target": ids[IdPrefix.TAG]}
+    if route.operation == "groupVulnerabilities":
+        return {"by": "FLAW"}
+    if route.operation == "listDistinctValues":
+        return {"field": "cveId"}
     return {"format": "json"} if route.operation in {"exportScan", "exportImage"} else {}
 
 
-def body_of(route: Route) -> dict[str, str] | None:
+_BODIES: Mapping[str, dict[str, str | None]] = {
+    "updateRegistry": {"tagInclude": "v*"},
+    "triageVulnerability": {"comment": "noted"},
+    "postVulnerabilityTriage": {"comment": "noted"},
+    "updateSavedFilter": {"name": "mine", "query": "kev=true"},
+    "renewAttestation": {"expiresAt": None},
+    "revokeAttestation": {"reason": "no longer so"},
+}
+
+
+def body_of(route: Route) -> dict[str, str | None] | None:
     """The body without which a route that names a thing does not answer."""
-    return {"tagInclude": "v*"} if route.operation == "updateRegistry" else None
+    return _BODIES.get(route.operation)
 
 
 async def run(site: Site, principal: Principal, document: str, variables: dict[str, Any]) -> Any:
@@ -161,6 +178,8 @@ async def furnish(site: Site, name: str) -> Estate:
             )
         )
     ids[IdPrefix.SENSOR] = await _sensor(site, principal, ids, canary)
+    ids[IdPrefix.USER] = tenant.user_id
+    ids |= await _decisions(site, principal, ids, canary)
     return Estate(tenant=tenant, principal=principal, ids=ids, canary=canary)
 
 
@@ -291,6 +310,54 @@ async def _credentials(site: Site, principal: Principal, canary: str) -> dict[Id
     sessions = await run(site, principal, "{ sessions { items { id } } }", {})
     ids[IdPrefix.SESSION] = sessions.data["sessions"]["items"][0]["id"]
     return ids
+
+
+async def _decisions(site: Site, principal: Principal, ids: Mapping[IdPrefix, str], canary: str) -> dict[IdPrefix, str]:
+    """What was decided about the vulnerability, and what is decided about others."""
+    made: dict[IdPrefix, str] = {}
+    for prefix, document, given in (
+        (
+            IdPrefix.TRIAGE_OPERATION,
+            "mutation($input: BulkTriageInput!) { made: triageVulnerabilities(input: $input) { id: operationId } }",
+            {"ids": [ids[IdPrefix.VULNERABILITY]], "status": "ACKNOWLEDGED", "comment": canary, "reason": canary},
+        ),
+        (
+            IdPrefix.TRIAGE_RULE,
+            "mutation($input: TriageRuleInput!) { made: createTriageRule(input: $input) { id } }",
+            {"package": f"{canary}-later", "status": "WONT_FIX", "imageId": ids[IdPrefix.IMAGE], "reason": canary},
+        ),
+        (
+            IdPrefix.SAVED_FILTER,
+            "mutation($input: SavedFilterInput!) { made: createSavedFilter(input: $input) { id } }",
+            {"name": canary, "query": f"package={canary}", "shared": True},
+        ),
+        (
+            IdPrefix.ATTESTATION,
+            "mutation($input: AttestationInput!) { made: createAttestation(input: $input) { id } }",
+            {
+                "cveId": f"CVE-{canary}",
+                "package": f"{canary}-package",
+                "category": "risk_accepted",
+                "reason": canary,
+                "scope": {"type": "tag", "tagId": ids[IdPrefix.TAG]},
+            },
+        ),
+    ):
+        result = await run(site, principal, document, {"input": given})
+        assert result.errors is None, result.errors
+        made[prefix] = result.data["made"]["id"]
+    async with site.database.write() as session:
+        await emit(
+            session,
+            principal.organization_id,
+            EventType.SLA_WARNING,
+            subject=ids[IdPrefix.VULNERABILITY],
+            key=canary,
+            details={"image": canary},
+            now=datetime.now(UTC),
+        )
+        await take(session, principal.organization_id, now=datetime.now(UTC))
+    return made
 
 
 async def _sensor(site: Site, principal: Principal, ids: Mapping[IdPrefix, str], canary: str) -> str:

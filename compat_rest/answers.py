@@ -67,7 +67,7 @@ _EXAMPLES: Mapping[ErrorCode, HarborGuardError] = {
         not_found("Scan"),
         HarborGuardError(ErrorCode.METHOD_NOT_ALLOWED, "The method is not allowed here; allowed: GET, HEAD"),
         conflict("The scan is COMPLETE; only a queued or running scan can be cancelled"),
-        HarborGuardError(ErrorCode.PAYLOAD_TOO_LARGE, "The body is larger than 262144 bytes"),
+        HarborGuardError(ErrorCode.PAYLOAD_TOO_LARGE, "The body is larger than 524288 bytes"),
         HarborGuardError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, "Send the body without a Content-Encoding"),
         HarborGuardError(ErrorCode.RATE_LIMITED, "Too many requests"),
         HarborGuardError(ErrorCode.INTERNAL_ERROR, INTERNAL_MESSAGE),

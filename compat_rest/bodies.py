@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from schema.kernel.errors import ErrorCode, HarborGuardError, bad_request
 
-MAX_JSON_BYTES = 256 * 1024
+MAX_JSON_BYTES = 512 * 1024  # ten thousand ids, the most a body may name, and room
 MAX_MESSAGE_BYTES = 4 * 1024**2  # of a sensor: the catalogue of a registry is long
 JSON = frozenset({"application/json"})
 ARCHIVES = frozenset(

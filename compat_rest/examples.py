@@ -162,7 +162,7 @@ _SAID: Mapping[str, Any] = {
     "SavedFilter.name": "What to fix first",
     "SavedFilterInput.query": "severity=CRITICAL&fixable=true",
     "SavedFilter.query": "severity=CRITICAL&fixable=true",
-    "VulnerabilityGroup.key": "CVE-2024-45490",
+    "VulnerabilityGroup.value": "CVE-2024-45490",
     "VulnerabilityGroup.name": "CVE-2024-45490",
     "VulnerabilityGroup.kev": False,
     "DistinctValue.value": "CVE-2024-45490",
@@ -263,7 +263,6 @@ _SAID: Mapping[str, Any] = {
     "registryId": None,
     "CreatedApiKey.lastUsed": None,
     "CreatedPersonalAccessToken.lastUsed": None,
-    "Idempotency-Key": "build-4711",
     "Last-Event-ID": "1",
     # When
     "startedAt": "2026-04-26T14:22:12.000Z",

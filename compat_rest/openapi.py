@@ -151,7 +151,8 @@ def _address(route: Route, parameters: Sequence[Json]) -> str:
 
 def _with_example(parameter: Json, examples: Examples, operation: str) -> Json:
     """But for a filter by an id, which a page would send as it is shown: nothing of that id is there."""
-    if parameter["in"] == "query" and not parameter.get("required") and parameter["name"].endswith("Id"):
+    is_filter = parameter["in"] == "query" and not parameter.get("required") and parameter["name"].endswith("Id")
+    if is_filter or "example" in parameter:
         return parameter
     shape = parameter["schema"] | described(parameter.get("description"))
     return parameter | {"example": examples.of(shape, parameter["name"], operation)}
@@ -171,7 +172,9 @@ def _parameters(endpoint: Endpoint, shapes: Shapes) -> Iterator[Json]:
     if endpoint.route.creates:
         about = described("Creates once, however often it is sent; of your choice, kept for a day.")
         shape = {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH, "pattern": "^[ -~]+$"}
-        yield {"name": "Idempotency-Key", "in": "header", "schema": shape, **about}
+        # One key is of one request, so no two operations show the same.
+        example = f"{endpoint.operation.name}-4711"
+        yield {"name": "Idempotency-Key", "in": "header", "schema": shape, **about, "example": example}
     if endpoint.route.envelope is Envelope.EVENTS:
         about = described(f"What the browser saw last; after `{END}` there is no more.")
         yield {"name": "Last-Event-ID", "in": "header", "schema": {"type": "string"}, **about}

@@ -64,7 +64,8 @@ def _is_about(attestation: Any, vulnerability: Any) -> ColumnElement[bool]:
 def covers_tag(organization_id: str, vulnerability: Any, tag_id: Any) -> ColumnElement[bool]:
     """Whether a tag's own attestation covers a vulnerability."""
     own = aliased(Attestation)
-    return exists().where(is_active(own, organization_id), _is_about(own, vulnerability), col(own.tag_id) == tag_id)
+    about = (is_active(own, organization_id), _is_about(own, vulnerability), col(own.tag_id) == tag_id)
+    return exists().where(*about).correlate_except(own)  # the vulnerability is the one asked about, however far out
 
 
 def _covering(organization_id: str, images: Sequence[str]) -> Select[str, str]:

@@ -14,6 +14,7 @@ from sqlmodel import col
 
 from schema.dependencies.models import Layer, Package
 from schema.dependencies.records import PackageType
+from schema.images.models import Tag
 from schema.kernel.columns import all_columns
 from schema.kernel.errors import not_found
 from schema.kernel.ids import IdPrefix, new_id
@@ -333,6 +334,35 @@ async def name_engines(session: AsyncSession, organization_id: str, scan_id: str
     ]
     if runs:
         await session.execute(insert(EngineRun), runs)
+
+
+async def step_back(session: AsyncSession, organization_id: str, scan_id: str) -> None:
+    """Before a scan is deleted: a tag whose latest it is is as the one before it says, or as if never scanned."""
+
+    def before(column: Any) -> Any:
+        return (
+            select(column)
+            .where(
+                tenant(Scan, organization_id),
+                col(Scan.tag_id) == col(Tag.id),
+                col(Scan.status) == ScanStatus.COMPLETE,
+                col(Scan.id) != scan_id,
+            )
+            .order_by(col(Scan.ordered_at).desc(), col(Scan.id).desc())
+            .limit(1)
+            .scalar_subquery()
+        )
+
+    await session.execute(
+        update(Tag)
+        .where(tenant(Tag, organization_id), col(Tag.last_scan_id) == scan_id)
+        .values(
+            last_scan_id=before(col(Scan.id)),
+            digest=before(col(Scan.digest)),
+            last_scanned_at=before(col(Scan.scanned_at)),
+        )
+        .execution_options(synchronize_session=False)
+    )
 
 
 async def delete_scan_row(session: AsyncSession, organization_id: str, scan_id: str) -> None:

@@ -24,6 +24,7 @@ from schema.scans.models import ACTIVE, Engine, EngineRunStatus, ScanOrigin, Sca
 from schema.scans.reuse import hand_over
 from schema.sensors.models import SensorJobState
 from schema.sensors.repository import change_job, end_job, hold_job, is_scanned_by_sensors, queue_sensor_job
+from schema.vulnerabilities.verdicts import settle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,7 +217,9 @@ async def delete_scan(
     if scan.status in ACTIVE:
         raise conflict(f"The scan is {scan.status}; cancel it before deleting it")
     await hand_over(session, organization_id, scan_id)
+    await repository.step_back(session, organization_id, scan_id)
     await repository.delete_scan_row(session, organization_id, scan_id)
+    await settle(session, organization_id, [scan.image_id])
     await record(
         session,
         organization_id=organization_id,

@@ -51,8 +51,8 @@ _ORDERS: Mapping[str, str] = {"severity": "rank", "count": "count", "images": "i
 class Group:
     """Vulnerabilities with the same flaw, package or image."""
 
-    key: str
-    name: str  # of an image its name, else the key
+    value: str
+    name: str  # of an image its name, else the value
     title: str
     severity: Severity  # the worst
     count: int
@@ -132,7 +132,7 @@ def _grouped(by: GroupBy, filters: frozenset[str]) -> Select[Any]:
 
 def _group(row: Any, names: Mapping[str, str]) -> Group:
     return Group(
-        key=row.key,
+        value=row.key,
         name=names.get(row.key, row.key),
         title=row.title,
         severity=_SEVERITY_OF[row.rank],

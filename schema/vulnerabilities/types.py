@@ -215,8 +215,8 @@ strawberry.enum(GroupBy, description="What vulnerabilities of a group have in co
 
 @strawberry.type(description="Vulnerabilities with the same flaw, package or image.")
 class VulnerabilityGroup:
-    key: str = strawberry.field(description="The flaw's id, the package's name, or the image's id.")
-    name: str = strawberry.field(description="Of an image its name, else the key.")
+    value: str = strawberry.field(description="The flaw's id, the package's name, or the image's id.")
+    name: str = strawberry.field(description="Of an image its name, else the value.")
     title: str = strawberry.field(description="A title of one of them.")
     severity: Severity = strawberry.field(description="The worst of them.")
     count: int = strawberry.field(description="How many there are.")

@@ -57,19 +57,21 @@ async def refresh(session: AsyncSession, organization_id: str, image_ids: Sequen
             tenant(Image, organization_id), col(Image.id).in_(batch)
         )
         tags = select(col(Tag.id), col(Tag.last_scan_id)).where(
-            tenant(Tag, organization_id), col(Tag.image_id).in_(batch), col(Tag.last_scan_id).is_not(None)
+            tenant(Tag, organization_id), col(Tag.image_id).in_(batch)
         )
         of_image = {row[0]: row[1] for row in await session.execute(images)}
         of_tag = {row[0]: row[1] for row in await session.execute(tags)}
         scans = sorted({scan for scan in (*of_image.values(), *of_tag.values()) if scan is not None})
         verdicts = await _verdicts(session, organization_id, scans)
-        await _store(session, organization_id, Scan, {scan: verdicts[scan] for scan in scans})
+        await _store(session, organization_id, Scan, verdicts)
         for table, judged in ((Tag, of_tag), (Image, of_image)):
+            # What no scan speaks of any more, because its last one was deleted, is as if it had never been scanned.
+            unscanned = _verdict({}, graded=False)
             await _store(
                 session,
                 organization_id,
                 table,
-                {row: verdicts[scan] for row, scan in judged.items() if scan is not None},
+                {row: verdicts.get(scan or "", unscanned) for row, scan in judged.items()},
             )
 
 
@@ -82,7 +84,7 @@ async def _verdicts(session: AsyncSession, organization_id: str, scans: Sequence
         )
         is_graded = {row[0]: row[1] is None for row in await session.execute(graded)}
         sums = {row.scan_id: row._mapping for row in await session.execute(_sums(organization_id), {"scans": batch})}  # noqa: SLF001 -- documented by SQLAlchemy
-        verdicts |= {scan: _verdict(sums.get(scan, {}), graded=is_graded[scan]) for scan in batch}
+        verdicts |= {scan: _verdict(sums.get(scan, {}), graded=is_graded[scan]) for scan in is_graded}
     return verdicts
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_plus
 
 import httpx
 from schemathesis.config import SchemathesisConfig
@@ -122,9 +123,9 @@ def explore(schema: BaseSchema) -> Outcome:
     outcome = Outcome()
     for event in from_schema(schema).execute():
         if isinstance(event, events.ScenarioFinished):
-            for operation, status, text in _interactions(event.recorder):
+            for operation, status, text, sent in _interactions(event.recorder):
                 outcome.answers[operation, status] += 1
-                if INTERNALS.search(text):
+                if any(found not in sent for found in INTERNALS.findall(text)):
                     outcome.problems.append(f"{operation} shows internals: {text}")
                 if status >= 500 or ErrorCode.INTERNAL_ERROR in text:
                     outcome.problems.append(f"{operation} fails: {text}")
@@ -134,11 +135,17 @@ def explore(schema: BaseSchema) -> Outcome:
     return outcome
 
 
-def _interactions(recorder: ScenarioRecorder) -> Iterator[tuple[str, int, str]]:
+def _interactions(recorder: ScenarioRecorder) -> Iterator[tuple[str, int, str, str]]:
+    """The operation, the status, the body of the answer, and where it was sent: what an answer may repeat."""
     for key, interaction in recorder.interactions.items():
         if interaction.response is not None and key in recorder.cases:
             label = recorder.cases[key].value.operation.label
-            yield label, interaction.response.status_code, interaction.response.text
+            yield (
+                label,
+                interaction.response.status_code,
+                interaction.response.text,
+                unquote_plus(interaction.request.uri),
+            )
 
 
 def _failures(recorder: ScenarioRecorder) -> Iterator[str]:

@@ -30,14 +30,20 @@ NEVER_SUCCEED = {
     "POST /api/webhooks/{provider}",
 }
 # May, but not in so few cases: they take the id of a scan that has ended, a report of a format that is read, a registry
-# that nobody has deleted before, or two ids that belong together.
+# that nobody has deleted before, a flaw that was found, a rule that waits, or two ids that belong together.
 SELDOM_SUCCEED = {
     "DELETE /api/registries/{registryId}/webhook",
+    "GET /api/images/{imageId}/sarif",
     "GET /api/images/{imageId}/tags/{tagId}/history",
     "GET /api/registries/{registryId}/syncs/{syncId}",
     "GET /api/scans/{scanId}/export",
     "GET /api/scans/{scanId}/sarif",
+    "POST /api/attestations",
+    "POST /api/attestations/{attestationId}/renew",
+    "POST /api/attestations/{attestationId}/revoke",
     "POST /api/scans/import",
+    "POST /api/triage-rules/{ruleId}/approve",
+    "POST /api/triage-rules/{ruleId}/reject",
 }
 
 

@@ -34,7 +34,14 @@ OPERATIONS = Path(compat_rest.__file__).parent / "operations"
 LISTS = sorted(path.stem for path in OPERATIONS.glob("list*.graphql"))
 ROWS = 3
 # Made of dictionaries in a JSON column.
-RESOLVED = {"listScanEngines": "coverage", "listScanFindings": "severities", "listSensors": "scannerVersions"}
+RESOLVED = {
+    "listAttestations": "history",
+    "listEvents": "details",
+    "listScanEngines": "coverage",
+    "listScanFindings": "severities",
+    "listSensors": "scannerVersions",
+}
+VARIABLES = dict.fromkeys(("id", "scanId", "imageId", "registryId", "tagId", "vulnId"), "id-1") | {"field": "cveId"}
 
 SCALARS: dict[str, Any] = {
     "String": "a text",
@@ -113,7 +120,7 @@ def executed(text: str) -> tuple[Any, list[list[str | int]]]:
     result = graphql_execute(
         schema(),
         operation.document,
-        variable_values=dict.fromkeys(("id", "scanId", "imageId", "registryId", "tagId"), "id-1"),
+        variable_values=VARIABLES,
         executor_class=type("CountingHere", (Counting,), {"per_row": per_row}),
         plan=operation.plan,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from schema.audit.models import AuditEvent
@@ -286,6 +288,26 @@ async def test_a_deleted_scan_takes_its_findings_and_leaves_the_vulnerabilities(
         assert await rows(identity.database, table) == [], table
     assert len(await rows(identity.database, Vulnerability)) == 1
     assert len(await identity.audit("scan.deleted")) == 1
+
+
+async def test_a_tag_steps_back_to_the_scan_before_the_deleted_one(identity: Identity, ada: Member) -> None:
+    first = await scanned(identity.database, ada.principal, results(finding()))
+    second = await scanned(identity.database, ada.principal, results(), now=NOW + timedelta(hours=1))
+    [tag] = await rows(identity.database, Tag)
+    assert (tag.last_scan_id, tag.grade) == (second.id, "A")
+
+    async with identity.database.write() as session:
+        await delete_scan(session, second.id, ada.principal, now=NOW)
+    [tag], [image] = await rows(identity.database, Tag), await rows(identity.database, Image)
+    assert (tag.last_scan_id, tag.last_scanned_at) == (first.id, first.scanned_at)
+    assert tag.grade == image.grade == first.grade != "A"
+
+    async with identity.database.write() as session:
+        await delete_scan(session, first.id, ada.principal, now=NOW)
+    [tag], [image] = await rows(identity.database, Tag), await rows(identity.database, Image)
+    assert (tag.last_scan_id, tag.digest, tag.last_scanned_at) == (None, None, None)
+    for row in (tag, image):
+        assert (row.grade, row.risk_score, row.high) == (None, None, 0)
 
 
 async def test_a_running_scan_is_not_deleted(identity: Identity, ada: Member) -> None:

@@ -19,7 +19,10 @@ from bench.findings import furnish as furnish_findings
 from compat_rest.routes import ROUTES, Envelope, Route
 from schema.kernel.ids import IdPrefix
 from tests.app.site import PASSWORD, Site
-from tests.isolation.estate import Estate, Unlimited, furnish, query_of
+from tests.isolation.estate import Estate, query_of
+from tests.isolation.furnished import database_url, estates, furnished, furnished_postgresql, furnished_sqlite
+
+__all__ = ["database_url", "estates", "furnished", "furnished_postgresql", "furnished_sqlite"]
 
 # A read: how many statements. Every list is two: how many there are, and the rows of the page.
 READS = {
@@ -188,9 +191,8 @@ async def statements_of(site: Site, estate: Estate, route: Route, body: Any = No
 
 
 @pytest.fixture
-async def estate(site: Site) -> Estate:
-    object.__setattr__(site.services, "rates", Unlimited())
-    return await furnish(site, "alpha")
+def estate(estates: tuple[Estate, Estate]) -> Estate:
+    return estates[0]
 
 
 def test_every_operation_has_a_budget() -> None:

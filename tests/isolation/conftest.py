@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from tests.app.site import site
-from tests.isolation.estate import estates
+from tests.isolation.furnished import database_url, estates, furnished, furnished_postgresql, furnished_sqlite
 
-__all__ = ["estates", "site"]
+__all__ = ["database_url", "estates", "furnished", "furnished_postgresql", "furnished_sqlite", "site"]

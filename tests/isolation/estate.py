@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
 from sqlalchemy import insert, select, update
 from sqlmodel import col
 
@@ -385,10 +384,3 @@ async def _upload(site: Site, principal: Principal, canary: str) -> str:
 
 
 PASSWORD = "correct horse battery"
-
-
-@pytest.fixture
-async def estates(site: Site) -> tuple[Estate, Estate]:
-    """(the owner's, the stranger's)."""
-    object.__setattr__(site.services, "rates", Unlimited())
-    return await furnish(site, "alpha"), await furnish(site, "omega")

@@ -29,7 +29,7 @@ from schema.vulnerabilities.models import OPEN_STATUSES, FlawText, Vulnerability
 from schema.vulnerabilities.records import Severity
 from schema.vulnerabilities.severity import severity_rank
 
-MAX_VALUES = 100
+MAX_VALUES = 200
 _SEVERITY_OF = {severity_rank(severity): severity for severity in Severity}
 
 

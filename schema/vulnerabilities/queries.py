@@ -180,7 +180,7 @@ class VulnerabilitiesQuery:
         info: Info,
         field: Annotated[DistinctField, strawberry.argument(description="The field.")],
         search: SearchText = None,
-        limit: Annotated[int | None, strawberry.argument(description="1-100; default 100.")] = None,
+        limit: Annotated[int | None, strawberry.argument(description="1-200; default 200.")] = None,
     ) -> list[DistinctValue]:
         wanted_values = grouping.MAX_VALUES if limit is None else limit
         if not 1 <= wanted_values <= grouping.MAX_VALUES:

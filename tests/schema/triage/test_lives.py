@@ -388,7 +388,7 @@ class Lives(RuleBasedStateMachine):
             if backfill and life.status in RUNNING and not life.by_hand:
                 life.deadline(self.model.due(life.flaw, life.since))
 
-    @rule(flaw=flaws, scope=st.sampled_from(ScopeType), tag=tags, ends_in=ends)
+    @rule(flaw=flaws, scope=st.sampled_from((ScopeType.TAG, *ScopeType)), tag=tags, ends_in=ends)
     def attest(self, flaw: str, scope: ScopeType, tag: str, ends_in: int | None) -> None:
         about = {"tag_id": self.do(self._tag_id(tag)) if scope is ScopeType.TAG else None}
         as_of = self.now if scope is ScopeType.HISTORICAL else None

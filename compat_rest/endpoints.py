@@ -39,6 +39,7 @@ from compat_rest.bodies import (
 )
 from compat_rest.envelopes import JsonResponse, list_body, page_body
 from compat_rest.events import END, EventStream
+from compat_rest.lines import LineStream
 from compat_rest.parameters import Parameter, read_path, read_query
 from compat_rest.routes import Envelope, Route
 from compat_rest.validation import check_body
@@ -55,6 +56,7 @@ MESSAGE = "SensorMessage"  # a type of JSON body that nobody holds against its f
 _SELECTED = {
     Envelope.PAGE: {"items", "meta"},
     Envelope.FILE: {"mediaType", "content"},
+    Envelope.LINES: {"lines"},
 }
 
 
@@ -93,6 +95,8 @@ class Endpoint:
         variables |= read_query(self.query_parameters, query)
         if self.route.envelope is Envelope.EVENTS:
             return await self._follow(request, context, variables)
+        if self.route.envelope is Envelope.LINES:
+            return await self._write_lines(context, variables)
         if self.json_body is not None:
             name, kind = self.json_body
             if isinstance(kind, GraphQLInputObjectType):
@@ -140,6 +144,13 @@ class Endpoint:
         events = cast("AsyncGenerator[Any]", stream_operation(self.operation, variables, context))
         async with time_limit():
             return await EventStream.open(events, request_id=context.request_id)
+
+    async def _write_lines(self, context: RequestContext, variables: dict[str, Any]) -> ASGIApp:
+        """No time limit once it has begun: every piece is read by itself."""
+        assert self.route.filename is not None
+        pieces = cast("AsyncGenerator[Any]", stream_operation(self.operation, variables, context))
+        async with time_limit():
+            return await LineStream.open(pieces, filename=self.route.filename)
 
     def _idempotency_key(
         self, request: Request, context: RequestContext, variables: dict[str, Any]
@@ -203,7 +214,7 @@ def _check(route: Route, operation: Operation) -> None:
         raise ValueError(msg)
     wanted = (
         OperationType.SUBSCRIPTION
-        if route.envelope is Envelope.EVENTS
+        if route.envelope in {Envelope.EVENTS, Envelope.LINES}
         else OperationType.QUERY
         if route.method == "GET" and not route.takes
         else OperationType.MUTATION
@@ -216,7 +227,8 @@ def _check(route: Route, operation: Operation) -> None:
     if missing:
         msg = f"the document does not select {', '.join(sorted(missing))}"
         raise ValueError(msg)
-    if route.envelope is Envelope.FILE and route.filename is None and "filename" not in selected:
+    names_itself = route.envelope is Envelope.FILE and "filename" in selected
+    if route.envelope in {Envelope.FILE, Envelope.LINES} and route.filename is None and not names_itself:
         msg = "a download needs a filename"
         raise ValueError(msg)
 

@@ -226,6 +226,10 @@ def _streamed(media_type: str, example: Json | None) -> Json:
     return {"schema": {"type": "string", "format": "binary"}}
 
 
+_CSV = {"schema": {"type": "string"}, "example": "name,type,versions\r\nopenssl,deb,3.0.11-1~deb12u2\r\n"}
+_DOWNLOADS: Mapping[Envelope, Json] = {Envelope.FILE: {"*/*": {}}, Envelope.LINES: {"text/csv": _CSV}}
+
+
 def _success(endpoint: Endpoint, answer: Selected, shapes: Shapes, address: str) -> Json:
     """The answers that are no errors, by status."""
     route, operation = endpoint.route, endpoint.operation
@@ -233,8 +237,8 @@ def _success(endpoint: Endpoint, answer: Selected, shapes: Shapes, address: str)
     examples = Examples(shapes.components)
     if route.envelope is Envelope.EMPTY:
         return {"204": response("Done.")}
-    if route.envelope is Envelope.FILE:
-        return {"200": response(meaning, "Content-Disposition", content={"*/*": {}})}
+    if route.envelope in _DOWNLOADS:
+        return {"200": response(meaning, "Content-Disposition", content=_DOWNLOADS[route.envelope])}
     if route.envelope is Envelope.EVENTS:
         state = shapes.answer(operation, answer)
         data = {"anyOf": [state, _schema_reference("Error"), {"const": {}}]}

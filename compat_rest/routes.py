@@ -21,6 +21,7 @@ class Envelope(StrEnum):
     EMPTY = "EMPTY"  # 204
     FILE = "FILE"  # a download, from an object with `mediaType`, `content` and, unless the row has one, `filename`
     BARE = "BARE"  # {…}, for a protocol that is not ours
+    LINES = "LINES"  # a download written as it is read, from a subscription to `lines`; the row has its `filename`
     EVENTS = "EVENTS"  # text/event-stream, from a subscription
 
 
@@ -250,6 +251,36 @@ ROUTES: tuple[Route, ...] = (
         tag="images",
         envelope=Envelope.FILE,
         data=("document",),
+    ),
+    # Dependencies
+    Route(
+        method="GET",
+        path="/api/dependencies",
+        operation="listDependencies",
+        tag="dependencies",
+        envelope=Envelope.PAGE,
+    ),
+    Route(
+        method="GET",
+        path="/api/dependencies/occurrences",
+        operation="listDependencyOccurrences",
+        tag="dependencies",
+        envelope=Envelope.PAGE,
+    ),
+    Route(
+        method="GET",
+        path="/api/dependencies/licenses",
+        operation="listDependencyLicenses",
+        tag="dependencies",
+        envelope=Envelope.LIST,
+    ),
+    Route(
+        method="GET",
+        path="/api/dependencies/export",
+        operation="exportDependencies",
+        tag="dependencies",
+        envelope=Envelope.LINES,
+        filename="dependencies.csv",
     ),
     # Registries
     Route(method="GET", path="/api/registries", operation="listRegistries", tag="registries", envelope=Envelope.PAGE),

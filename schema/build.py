@@ -13,6 +13,7 @@ from schema.comparisons.queries import ComparisonsQuery
 from schema.credentials.mutations import CredentialsMutation
 from schema.credentials.queries import CredentialsQuery
 from schema.dashboard.queries import DashboardQuery
+from schema.dependencies.queries import DependenciesQuery, DependenciesSubscription
 from schema.events.queries import EventsQuery
 from schema.execution.executable import ExecutableSchema
 from schema.images.mutations import ImagesMutation
@@ -44,6 +45,7 @@ class Query(
     ScanBatchesQuery,
     ComparisonsQuery,
     ImagesQuery,
+    DependenciesQuery,
     RegistriesQuery,
     RegistryEventsQuery,
     VulnerabilitiesQuery,
@@ -77,7 +79,7 @@ class Mutation(
 
 
 @strawberry.type(description="Live events, over graphql-transport-ws.")
-class Subscription(ScansSubscription):
+class Subscription(ScansSubscription, DependenciesSubscription):
     pass
 
 

@@ -300,7 +300,8 @@ def problems(path: str, response: httpx.Response) -> list[str]:
     schema = content["schema"]
     if media_type == "text/event-stream":
         return missing + [problem for event in events(response.text) for problem in event_problems(schema, event)]
-    return missing + violations(schema, response.json())
+    value = response.text if media_type == "text/csv" else response.json()
+    return missing + violations(schema, value)
 
 
 def events(text: str) -> list[dict[str, str]]:

@@ -48,6 +48,10 @@ GET    /api/images/{imageId}/tags/{tagId}/history    images:view
 GET    /api/images/{imageId}/sbom                    images:view
 GET    /api/images/{imageId}/sarif                   images:view
 GET    /api/images/{imageId}/export                  images:view
+GET    /api/dependencies                             images:view
+GET    /api/dependencies/occurrences                 images:view
+GET    /api/dependencies/licenses                    images:view
+GET    /api/dependencies/export                      images:view
 GET    /api/registries                               registries:view
 POST   /api/registries                               registries:create
 POST   /api/registries/test-connection               registries:test         20/60s

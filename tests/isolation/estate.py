@@ -77,6 +77,8 @@ def query_of(route: Route, ids: Mapping[IdPrefix, str]) -> dict[str, str]:
     """Query parameters without which a route does not answer."""
     if route.operation == "compareScans":
         return {"base": ids[IdPrefix.SCAN], "target": ids[IdPrefix.TAG]}
+    if route.operation == "listDependencyOccurrences":
+        return {"name": "openssl"}
     if route.operation == "groupVulnerabilities":
         return {"by": "FLAW"}
     if route.operation == "listDistinctValues":
@@ -193,6 +195,7 @@ async def _scanned(site: Site, principal: Principal, canary: str) -> dict[IdPref
         source_name=f"{canary}-package",
         source_version="1.0",
         purl=f"pkg:pypi/{canary}-package@1.0",
+        licenses=(f"{canary}-licence",),
         path=f"srv/{canary}/METADATA",
         layer_digest="sha256:" + "1" * 64,
         layer_index=0,

@@ -41,7 +41,9 @@ RESOLVED = {
     "listScanFindings": "severities",
     "listSensors": "scannerVersions",
 }
-VARIABLES = dict.fromkeys(("id", "scanId", "imageId", "registryId", "tagId", "vulnId"), "id-1") | {"field": "cveId"}
+VARIABLES = dict.fromkeys(("id", "scanId", "imageId", "registryId", "tagId", "vulnId", "name"), "id-1") | {
+    "field": "cveId"
+}
 
 SCALARS: dict[str, Any] = {
     "String": "a text",

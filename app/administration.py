@@ -28,6 +28,7 @@ from schema.advisories.records import AdvisoryRecord
 from schema.advisories.repository import ecosystems, feeds, imports
 from schema.audit.repository import record
 from schema.build import build_schema
+from schema.cves.importing import fill_cves
 from schema.execution.runner import load_operation, run_operation
 from schema.kernel.clock import iso_utc
 from schema.kernel.context import RequestContext, Services
@@ -221,6 +222,9 @@ async def import_advisories(
                 accept_shrink=accept_shrink,
                 as_of=as_of if feed is not None and feed.undated else None,
             )
+            if feed is not None and feed.is_about_cves:
+                async with filling(services.database, feed.name, clock=services.clock) as held:
+                    return await fill_cves(services.database, held, feed, content, [path], clock=services.clock)
             records = stream_records(read_records(feed, [path], as_of=as_of), on_read=_reporting(progress, task))
             name = feed.name if feed else _unnamed(path)
             async with filling(services.database, name, clock=services.clock) as held:

@@ -11,6 +11,7 @@ import structlog
 
 from schema.advisories.repository import generations
 from schema.attestations.lifecycle import expire_attestations
+from schema.cves.repository import queue_reviews, state_of_knowledge
 from schema.jobs import repository
 from schema.jobs.models import JobKind
 from schema.kernel.errors import HarborGuardError
@@ -34,13 +35,14 @@ log = structlog.get_logger(__name__)
 
 
 async def reconcile_forever(runtime: WorkerRuntime, runner: JobRunner) -> None:
-    judged_with = None
+    judged_with = weighed_with = None
     while True:
         try:
             await reconcile(runtime, runner)
             await run_schedules(runtime)
             await keep_time(runtime)
             judged_with = await rematch_if_switched(runtime, judged_with)
+            weighed_with = await review_if_more_is_known(runtime, weighed_with)
         except HarborGuardError as error:
             log.warning("reconciler.postponed", error=error.message)
         except Exception:
@@ -95,6 +97,19 @@ async def rematch_if_switched(runtime: WorkerRuntime, judged_with: str | None) -
         if queued:
             await services.relay.drain_quietly()
     return key
+
+
+async def review_if_more_is_known(runtime: WorkerRuntime, weighed_with: str | None) -> str:
+    """Has verdicts weighed again if more is known of CVEs than at the last look. Returns the state of what is known."""
+    services = runtime.services
+    async with services.database.read() as session:
+        state = await state_of_knowledge(session)
+    if state not in {"", weighed_with}:
+        async with services.database.write() as session:
+            queued = await queue_reviews(session, state, now=services.clock())
+        if queued:
+            await services.relay.drain_quietly()
+    return state
 
 
 async def reconcile(runtime: WorkerRuntime, runner: JobRunner) -> None:

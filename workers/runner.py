@@ -20,6 +20,7 @@ from workers.batches import perform_batch
 from workers.catalogue import perform_sync
 from workers.leases import CancelRequestedError, LeaseLostError, work_under_lease
 from workers.rematch import perform_rematch
+from workers.review import perform_review
 from workers.runtime import WorkerRuntime
 from workers.scan import perform_scan
 from workers.workspace import Workspace
@@ -30,6 +31,7 @@ PERFORM = {
     JobKind.SYNC: perform_sync,
     JobKind.BATCH: perform_batch,
     JobKind.REMATCH: perform_rematch,
+    JobKind.REVIEW: perform_review,
 }
 
 

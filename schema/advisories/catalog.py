@@ -38,6 +38,8 @@ class FeedForm(StrEnum):
     OSV = "osv"  # OSV records: JSON, YAML, or an archive of them
     DEBIAN = "debian"  # the security tracker's dump
     ALPINE = "alpine"  # secdb
+    KEV = "kev"  # CISA's catalogue of known exploited vulnerabilities
+    EPSS = "epss"  # FIRST's scores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +54,12 @@ class Feed:
     @property
     def undated(self) -> bool:
         """Whether its records bear no dates of their own."""
-        return self.form is not FeedForm.OSV
+        return self.form in {FeedForm.DEBIAN, FeedForm.ALPINE}
+
+    @property
+    def is_about_cves(self) -> bool:
+        """Whether it tells something of CVEs whatever they are found in: its records are no advisories."""
+        return self.name in ABOUT_CVES
 
 
 # A publisher's addresses; {name} is what follows the colon in a feed's name. Operators put mirrors in their place.
@@ -63,7 +70,10 @@ ADDRESSES: Mapping[str, str] = {
     # Both publish OSV records; OSV's archives of them can be fetched in parts and are never half-written.
     "ubuntu": "https://osv-vulnerabilities.storage.googleapis.com/Ubuntu/all.zip",
     "redhat": "https://osv-vulnerabilities.storage.googleapis.com/Red%20Hat/all.zip",
+    "kev": "https://www.cisa.gov/sites/default/files/feeds/known_exploited_vulnerabilities.json",
+    "epss": "https://epss.empiricalsecurity.com/epss_scores-current.csv.gz",
 }
+ABOUT_CVES: Mapping[str, FeedForm] = {"kev": FeedForm.KEV, "epss": FeedForm.EPSS}
 _REPOSITORIES = ("main", "community")
 _SAME = {"osv:Ubuntu": "ubuntu", "osv:Red Hat": "redhat"}  # two names of one feed would be stored twice
 _ECOSYSTEM = re.compile(r"[A-Za-z][A-Za-z0-9 .-]{0,60}")
@@ -74,7 +84,8 @@ _FIRST_HAND = {"debian": "Debian", "alpine": "Alpine"}
 
 
 def find_feed(name: str, mirrors: Mapping[str, str] | None = None) -> Feed:
-    """The feed of a name: `osv:PyPI`, `debian`, `alpine:v3.20`, `ubuntu`, `redhat`. `mirrors` replace ADDRESSES.
+    """The feed of a name: `osv:PyPI`, `debian`, `alpine:v3.20`, `ubuntu`, `redhat`, `kev`, `epss`. `mirrors` replace
+    ADDRESSES.
 
     Raises HarborGuardError for a name that is none.
     """
@@ -92,8 +103,11 @@ def find_feed(name: str, mirrors: Mapping[str, str] | None = None) -> Feed:
         return Feed(name=publisher, form=FeedForm.OSV, addresses=(address,))
     if publisher == "debian" and not rest:
         return Feed(name=publisher, form=FeedForm.DEBIAN, addresses=(address,))
+    if publisher in ABOUT_CVES and not rest:
+        return Feed(name=publisher, form=ABOUT_CVES[publisher], addresses=(address,))
     raise bad_request(
-        f"{name!r} is no feed. Feeds are osv:ECOSYSTEM (osv:PyPI), debian, alpine:RELEASE (alpine:v3.20), ubuntu, redhat"
+        f"{name!r} is no feed. Feeds are osv:ECOSYSTEM (osv:PyPI), debian, alpine:RELEASE (alpine:v3.20), ubuntu, redhat, "
+        "kev, epss"
     )
 
 

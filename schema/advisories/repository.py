@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Select, and_, case, delete, func, insert, 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlmodel import col
 
-from schema.advisories.catalog import SAMPLE
+from schema.advisories.catalog import ABOUT_CVES, SAMPLE
 from schema.advisories.models import Advisory, AdvisoryEcosystem, AdvisoryFeed, AdvisoryImport, AdvisoryPackage
 from schema.advisories.osv import is_cve
 from schema.advisories.records import AdvisoryRecord, AffectedPackage, VersionRange
@@ -362,7 +362,11 @@ class EcosystemHolding:
 
 async def generations(session: AsyncSession) -> Sequence[tuple[str, int]]:
     """(feed, generation) of what readers see: another list whenever a feed has been switched."""
-    rows = (await session.execute(select(col(AdvisoryFeed.name), col(AdvisoryFeed.generation)))).all()
+    # Of advisories: what is known of CVEs changes no judgement of a package.
+    statement = select(col(AdvisoryFeed.name), col(AdvisoryFeed.generation)).where(
+        col(AdvisoryFeed.name).not_in(ABOUT_CVES)
+    )
+    rows = (await session.execute(statement)).all()
     return [(row.name, row.generation) for row in rows]
 
 

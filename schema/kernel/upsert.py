@@ -50,6 +50,25 @@ async def insert_missing(
     return result.rowcount
 
 
+async def upsert_rows(
+    session: AsyncSession,
+    table: type[Table],
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    unique: Sequence[str],
+    columns: Sequence[str],
+) -> None:
+    """Inserts rows, all with the same keys, or gives these columns of those that are there their values."""
+    target = metadata.tables[str(table.__tablename__)]
+    statement = _dialect(session).insert(target)
+    statement = statement.on_conflict_do_update(
+        index_elements=list(unique), set_={name: statement.excluded[name] for name in columns}
+    )
+    connection = await session.connection()
+    for batch in batches(rows):
+        await connection.execute(statement, batch)
+
+
 async def add_counts(
     session: AsyncSession, table: type[Table], rows: Sequence[Mapping[str, Any]], *, unique: Sequence[str]
 ) -> None:

@@ -15,6 +15,7 @@ from schema.advisories import repository
 from schema.advisories.catalog import Feed, find_feed
 from schema.advisories.importing import Content, ImportSummary, fill_feed, filling
 from schema.advisories.reading import Outcome, read_records, stream_records
+from schema.cves.importing import fill_cves
 from schema.kernel.database import Database
 from schema.kernel.errors import ErrorCode, HarborGuardError, bad_request
 from schema.kernel.ports import Clock, OutgoingError, OutgoingHttp
@@ -71,6 +72,12 @@ async def update_feed(feed: Feed, source: FeedSource, *, accept_shrink: bool = F
                     each.version.url: {"etag": each.version.etag, "modified": each.version.modified} for each in files
                 },
             )
+            if feed.is_about_cves:
+                paths = [each.path for each in files]
+                summary = await fill_cves(source.database, held, feed, content, paths, clock=source.clock)
+                for each in files:
+                    _forget(each.path)
+                return summary
             records = read_records(feed, [each.path for each in files], as_of=content.as_of or source.clock())
             stream = stream_records(records, on_read=source.on_read)
             summary = await fill_feed(source.database, held, content, stream, clock=source.clock)

@@ -330,7 +330,7 @@ async def print_advisory_status(settings: Settings, out: Console) -> None:
             f"{row.updated_at:%Y-%m-%d %H:%M}",
         )
     out.print(table)
-    table = Table("Feed", "Advisories", "Data of", "Checked", "Last error", title="Feeds")
+    table = Table("Feed", "Records", "Data of", "Checked", "Last error", title="Feeds")
     for feed in known:
         failed = f"{feed.failed_at:%Y-%m-%d %H:%M} {escape(feed.error)}" if feed.failed_at and feed.error else ""
         table.add_row(

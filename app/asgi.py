@@ -19,7 +19,7 @@ from app.graphql_view import PATH as GRAPHQL
 from app.graphql_view import GraphQLView
 from app.headers import REQUEST_ID, ResponseHeaders
 from app.health import Probe, Readiness, ask_database, health
-from app.metrics import Metrics
+from app.metrics import Metrics, Stock
 from app.middleware import Admission, FaultBarrier, RequestLog, SingleSlash, UnreadBody
 from app.openapi import Answer, description_pages
 from app.proxies import TrustedProxies
@@ -27,6 +27,7 @@ from app.settings import Settings
 from compat_rest.adapter import ROUTE, Directory, bind_routes, method_not_allowed
 from compat_rest.envelopes import error_response
 from compat_rest.routes import ROUTES
+from schema.advisories.repository import feeds
 from schema.build import build_schema
 from schema.execution.executable import ExecutableSchema
 from schema.jobs.repository import count_by_state
@@ -52,7 +53,7 @@ def create_app(settings: Settings, services: Services, *, probes: Mapping[str, P
     metrics = Metrics(
         documents=schema.documents,
         operations=[row.operation for row in ROUTES],
-        count_jobs=partial(_count_jobs, services.database),
+        take_stock=partial(_take_stock, services.database),
     )
     graphql = GraphQLView(schema, metrics=metrics, budget=budget)
     readiness = Readiness({"database": partial(ask_database, services.database), **(probes or {})})
@@ -114,9 +115,14 @@ class Page:
         await response(scope, receive, send)
 
 
-async def _count_jobs(database: Database) -> Mapping[str, int]:
+async def _take_stock(database: Database) -> Stock:
     async with database.read() as session:
-        return {state.value: count for state, count in (await count_by_state(session)).items()}
+        jobs = await count_by_state(session)
+        known = await feeds(session)
+    return Stock(
+        jobs={state.value: count for state, count in jobs.items()},
+        feeds={feed.name: feed.database_date for feed in known if feed.database_date},
+    )
 
 
 async def _to_graphql(_request: Request) -> Response:

@@ -260,10 +260,10 @@ def import_advisories(
         )
     )
     out.print(
-        f"{summary.records} advisories imported, {summary.rejected} rejected; newest change: "
+        f"{summary.records} records imported, {summary.rejected} rejected; newest change: "
         f"{summary.database_date:%Y-%m-%d}"
         if summary.database_date
-        else "No advisories found."
+        else "No records found."
     )
     if not summary.records:
         raise typer.Exit(1)
@@ -274,7 +274,8 @@ def update_advisories(
     feeds: Annotated[
         list[str] | None,
         typer.Argument(
-            help="osv:ECOSYSTEM, debian, alpine:RELEASE, ubuntu or redhat. Default: those of HARBORGUARD_ADVISORY_FEEDS."
+            help="osv:ECOSYSTEM, debian, alpine:RELEASE, ubuntu, redhat, kev or epss. "
+            "Default: those of HARBORGUARD_ADVISORY_FEEDS."
         ),
     ] = None,
     *,

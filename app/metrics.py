@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily
@@ -20,11 +22,19 @@ _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stock:
+    """What the database says of itself at a scrape."""
+
+    jobs: Mapping[str, int]  # by state
+    feeds: Mapping[str, datetime]  # of when the data of each advisory feed is
+
+
 class Metrics:
     """The metrics of one application, in a registry of its own.
 
-    `operations` are the names of our own documents, the only ones that become labels. `count_jobs` is asked at every
-    scrape: jobs by state.
+    `operations` are the names of our own documents, the only ones that become labels. `take_stock` is asked at every
+    scrape.
     """
 
     def __init__(
@@ -32,11 +42,11 @@ class Metrics:
         *,
         documents: DocumentCache,
         operations: Collection[str],
-        count_jobs: Callable[[], Awaitable[Mapping[str, int]]],
+        take_stock: Callable[[], Awaitable[Stock]],
     ) -> None:
         self.registry = CollectorRegistry()
         self._operations = frozenset(operations)
-        self._count_jobs = count_jobs
+        self._take_stock = take_stock
         self._requests = Counter(
             "harborguard_http_requests", "HTTP requests.", ("method", "route", "status"), registry=self.registry
         )
@@ -54,6 +64,12 @@ class Metrics:
             registry=self.registry,
         )
         self._jobs = Gauge("harborguard_jobs", "Durable jobs by state.", ("state",), registry=self.registry)
+        self._feeds = Gauge(
+            "harborguard_advisory_feed_timestamp_seconds",
+            "Of when the data of an advisory feed is, in seconds since 1970; time() less this is its age.",
+            ("feed",),
+            registry=self.registry,
+        )
         self.registry.register(_Documents(documents))
 
     def observe_request(self, *, method: str, route: str | None, status: int, seconds: float) -> None:
@@ -69,12 +85,15 @@ class Metrics:
     async def scrape(self, _request: Request) -> Response:
         """GET /metrics. What cannot be read right now is left out rather than failing the scrape."""
         self._jobs.clear()
+        self._feeds.clear()
         try:
-            counts = await self._count_jobs()
+            stock = await self._take_stock()
         except HarborGuardError:
-            counts = {}
-        for state, count in counts.items():
+            stock = Stock(jobs={}, feeds={})
+        for state, count in stock.jobs.items():
             self._jobs.labels(state).set(count)
+        for feed, moment in stock.feeds.items():
+            self._feeds.labels(feed).set(moment.timestamp())
         return PlainTextResponse(generate_latest(self.registry), headers={"Content-Type": CONTENT_TYPE})
 
 

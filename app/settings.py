@@ -168,8 +168,8 @@ class Settings(BaseSettings):
     )
     advisory_feeds: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="Advisory feeds to follow, comma-separated: `osv:PyPI`, `debian`, `alpine:v3.20`, `ubuntu`, `redhat`. "
-        "`harborguard advisories update` without names updates these.",
+        description="Advisory feeds to follow, comma-separated: `osv:PyPI`, `debian`, `alpine:v3.20`, `ubuntu`, `redhat`, "
+        "`kev`, `epss`. `harborguard advisories update` without names updates these.",
     )
     advisory_refresh_hours: float = Field(
         default=0,

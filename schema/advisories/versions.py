@@ -70,8 +70,9 @@ def _rpm_key(text: str) -> VersionKey:
     epoch, colon, rest = text.partition(":")
     if not (colon and (not epoch or _is_number(epoch))):
         epoch, rest = "0", text
-    version, _, release = rest.rpartition("-") if "-" in rest else (rest, "", "")
-    return (int(epoch or 0), _rpm_part(version), _rpm_part(release))
+    version, dash, release = rest.rpartition("-") if "-" in rest else (rest, "", "")
+    # A release, whatever it is, comes after none.
+    return (int(epoch or 0), _rpm_part(version), (1, *_rpm_part(release)) if dash else (0,))
 
 
 def _rpm_part(text: str) -> VersionKey:

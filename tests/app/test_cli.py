@@ -72,7 +72,7 @@ def test_an_operator_s_first_hour(shell: Shell) -> None:
     (shell.directory / "advisory.json").write_text(json.dumps(ADVISORY))
     imported = shell("advisories", "import", "advisory.json")
     assert imported.returncode == 0, imported.stderr
-    assert "1 advisories imported" in imported.stdout
+    assert "1 records imported" in imported.stdout
     assert "Debian:12" in shell("advisories", "status").stdout
 
     registry = shell(

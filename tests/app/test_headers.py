@@ -88,7 +88,7 @@ async def test_budget_headers_on_413_415_and_500(
     def crash(*_args: Any, **_options: Any) -> Any:
         raise RuntimeError
 
-    large = await client.post("/graphql", content=b"x" * 300_000, headers=tenant.headers())
+    large = await client.post("/graphql", content=b"x" * 600_000, headers=tenant.headers())
     form = await client.post("/graphql", data={"query": "{ me }"}, headers=tenant.headers())
     monkeypatch.setattr("app.middleware.authenticate", crash)
     crashed = await client.get("/api/scans", headers=tenant.headers())

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
 
+from schema.advisories.models import AdvisoryFeed
 from tests.app.site import SCAN, Site, Tenant, copy_sqlite
 
 
@@ -60,6 +62,17 @@ async def test_jobs_are_counted_by_state(client: httpx.AsyncClient, tenant: Tena
     await client.post("/api/scans", json=SCAN, headers=tenant.headers())
 
     assert (await samples(client))['harborguard_jobs{state="QUEUED"}'] == 1
+
+
+async def test_feeds_tell_of_when_their_data_is(client: httpx.AsyncClient, site: Site) -> None:
+    async with site.database.write() as session:
+        session.add(AdvisoryFeed(name="kev", database_date=datetime(2026, 11, 1, tzinfo=UTC), validators={}))
+        session.add(AdvisoryFeed(name="epss", validators={}))
+    found = {name: value for name, value in (await samples(client)).items() if "advisory_feed" in name}
+
+    assert found == {
+        'harborguard_advisory_feed_timestamp_seconds{feed="kev"}': datetime(2026, 11, 1, tzinfo=UTC).timestamp()
+    }
 
 
 async def test_scrape_survives_an_unreachable_database(

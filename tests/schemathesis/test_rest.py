@@ -33,10 +33,12 @@ NEVER_SUCCEED = {
 # that nobody has deleted before, a flaw that was found, a rule that waits, or two ids that belong together.
 SELDOM_SUCCEED = {
     "DELETE /api/registries/{registryId}/webhook",
+    "GET /api/images/{imageId}/export",
     "GET /api/images/{imageId}/sarif",
     "GET /api/images/{imageId}/tags/{tagId}/history",
     "GET /api/registries/{registryId}/syncs/{syncId}",
     "GET /api/scans/{scanId}/export",
+    "GET /api/scans/{scanId}/sbom",
     "GET /api/scans/{scanId}/sarif",
     "POST /api/attestations",
     "POST /api/attestations/{attestationId}/renew",

@@ -500,6 +500,17 @@ ROUTES: tuple[Route, ...] = (
         operation="revokeAttestation",
         tag="attestations",
     ),
+    # CVE watch
+    Route(method="GET", path="/api/cve-watch", operation="getCveWatch", tag="cve-watch"),
+    Route(method="PUT", path="/api/cve-watch/settings", operation="updateCveWatch", tag="cve-watch"),
+    Route(method="POST", path="/api/cve-watch/trigger", operation="triggerCveWatch", tag="cve-watch", status=202),
+    Route(
+        method="GET", path="/api/cve-watch/alerts", operation="listCveAlerts", tag="cve-watch", envelope=Envelope.PAGE
+    ),
+    Route(method="GET", path="/api/cve-watch/alerts/{alertId}", operation="getCveAlert", tag="cve-watch"),
+    Route(
+        method="POST", path="/api/cve-watch/alerts/{alertId}/suppress", operation="suppressCveAlert", tag="cve-watch"
+    ),
     # What is demanded, and how it is met
     Route(
         method="GET", path="/api/organization/compliance-policy", operation="getCompliancePolicy", tag="organization"

@@ -37,6 +37,8 @@ from schema.sensors.queries import SensorsQuery
 from schema.triage.mutations import TriageMutation
 from schema.triage.queries import TriageQuery
 from schema.vulnerabilities.queries import VulnerabilitiesQuery
+from schema.watch.mutations import WatchMutation
+from schema.watch.queries import WatchQuery
 
 
 @strawberry.type(description="Everything that can be read.")
@@ -51,6 +53,7 @@ class Query(
     VulnerabilitiesQuery,
     TriageQuery,
     AttestationsQuery,
+    WatchQuery,
     PostureQuery,
     EventsQuery,
     DashboardQuery,
@@ -71,6 +74,7 @@ class Mutation(
     RegistryEventsMutation,
     TriageMutation,
     AttestationsMutation,
+    WatchMutation,
     OrganizationsMutation,
     CredentialsMutation,
     SensorsMutation,

@@ -19,7 +19,8 @@ import schema.registries.models
 import schema.scans.models
 import schema.sensors.models
 import schema.triage.models
-import schema.vulnerabilities.models  # noqa: F401
+import schema.vulnerabilities.models
+import schema.watch.models  # noqa: F401
 from schema.kernel.columns import metadata
 
 __all__ = ["metadata"]

@@ -15,12 +15,22 @@ from schema.scans.ingest import compressed, ingest
 from schema.scans.models import Engine, Scan
 from schema.scans.repository import change_scan
 from schema.scans.reuse import load_reading
+from schema.watch.repository import look_after
 from workers.leases import LeaseLostError
 from workers.recall import advisory_key, evidence_keys, judge_again, judges_alone
 from workers.runtime import WorkerRuntime
 
 
 async def perform_rematch(lease: Lease, runtime: WorkerRuntime, _scratch: Path) -> None:
+    await judge_outdated(lease, runtime)
+    async with runtime.services.database.write() as session:
+        now = runtime.services.clock()
+        await look_after(session, lease.organization_id, lease.job_id, now=now)
+        if not await jobs.finish(session, lease, JobState.DONE, now=now):
+            raise LeaseLostError
+
+
+async def judge_outdated(lease: Lease, runtime: WorkerRuntime) -> None:
     """Goes through the tags of an organization. Each is a transaction, so a worker that dies leaves the rest to the next."""
     database, after = runtime.services.database, ""
     while True:
@@ -32,9 +42,6 @@ async def perform_rematch(lease: Lease, runtime: WorkerRuntime, _scratch: Path) 
         for scan in scans:
             await _rematch(scan, lease, runtime)
         after = scans[-1].id
-    async with database.write() as session:
-        if not await jobs.finish(session, lease, JobState.DONE, now=runtime.services.clock()):
-            raise LeaseLostError
 
 
 async def _rematch(scan: Scan, lease: Lease, runtime: WorkerRuntime) -> None:

@@ -10,6 +10,7 @@ from schema.jobs import repository as jobs
 from schema.jobs.models import JobState
 from schema.jobs.repository import Lease
 from schema.vulnerabilities import verdicts
+from schema.watch.repository import look_after
 from workers.leases import LeaseLostError
 from workers.runtime import WorkerRuntime
 
@@ -33,5 +34,7 @@ async def perform_review(lease: Lease, runtime: WorkerRuntime, _scratch: Path) -
             await verdicts.refresh(session, lease.organization_id, images)
         after = images[-1]
     async with database.write() as session:
-        if not await jobs.finish(session, lease, JobState.DONE, now=runtime.services.clock()):
+        now = runtime.services.clock()
+        await look_after(session, lease.organization_id, lease.job_id, now=now)
+        if not await jobs.finish(session, lease, JobState.DONE, now=now):
             raise LeaseLostError

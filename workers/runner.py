@@ -23,6 +23,7 @@ from workers.rematch import perform_rematch
 from workers.review import perform_review
 from workers.runtime import WorkerRuntime
 from workers.scan import perform_scan
+from workers.watch import perform_watch
 from workers.workspace import Workspace
 
 log = structlog.get_logger(__name__)
@@ -32,6 +33,7 @@ PERFORM = {
     JobKind.BATCH: perform_batch,
     JobKind.REMATCH: perform_rematch,
     JobKind.REVIEW: perform_review,
+    JobKind.WATCH: perform_watch,
 }
 
 

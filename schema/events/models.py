@@ -18,7 +18,9 @@ class EventType(StrEnum):
     SLA_WARNING = "sla_warning"
     SLA_BREACH = "sla_breach"
     EXCEPTION_EXPIRING = "exception_expiring"
-    CVE_ALERT = "cve_alert"
+    CVE_WATCH_NEW = "cve_watch_new"
+    CVE_WATCH_KEV = "cve_watch_kev"
+    FIX_AVAILABLE = "fix_available"
 
 
 class Event(TenantTable, table=True):

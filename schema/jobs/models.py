@@ -16,6 +16,7 @@ class JobKind(StrEnum):
     SYNC = "sync"  # of a registry's catalogue; its subject is the RegistrySync
     BATCH = "batch"  # looks for the tags of a ScanBatch, its subject, and queues their scans
     REMATCH = "rematch"  # of all tags of an organization; its subject is the state of the advisories
+    WATCH = "watch"  # compares what is known of flaws with what an organization was told
     REVIEW = "review"  # of an organization's verdicts; its subject is the state of what is known of CVEs
 
 

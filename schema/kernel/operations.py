@@ -42,7 +42,8 @@ class Policy:
         principal = None if self.public else context.principal
         if self.budget is not None:
             # A public operation is where credentials are guessed: a second one at hand must not buy more guesses.
-            await context.charge(self.budget, bucket=context.address_bucket if self.public else None)
+            shared = principal.organization_id if principal is not None and self.budget.shared else None
+            await context.charge(self.budget, bucket=context.address_bucket if self.public else shared)
         if principal is None:
             return
         if self.permission is not None:

@@ -110,11 +110,14 @@ class RegistryProbe(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateBudget:
-    """A family's documented limit: `requests` in any window of `seconds`."""
+    """A family's documented limit: `requests` in any window of `seconds`, by each credential or, `shared`, by all of an
+    organization.
+    """
 
     family: str
     requests: int
     seconds: int
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

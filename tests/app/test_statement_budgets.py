@@ -63,6 +63,9 @@ READS = {
     "getSavedFilter": 2,
     "listAttestations": 2,
     "getAttestation": 1,
+    "getCveWatch": 3,
+    "listCveAlerts": 3,
+    "getCveAlert": 2,
     "getCompliancePolicy": 1,
     "getPosture": 6,
     "listDependencies": 5,
@@ -128,6 +131,9 @@ WRITES: dict[str, tuple[int, Any]] = {
     "renewAttestation": (19, {"expiresAt": None}),
     "revokeAttestation": (46, {"reason": "budget"}),
     "deleteAttestation": (46, None),
+    "updateCveWatch": (8, {"enabled": False}),
+    "triggerCveWatch": (8, None),
+    "suppressCveAlert": (8, {"suppressed": True}),
     "updateCompliancePolicy": (7, {"freshnessThresholdDays": 20}),
     "createApiKey": (4, {"name": "budget"}),
     "deleteApiKey": (3, None),
@@ -156,6 +162,7 @@ PATH_IDS = {
     "ruleId": IdPrefix.TRIAGE_RULE,
     "filterId": IdPrefix.SAVED_FILTER,
     "attestationId": IdPrefix.ATTESTATION,
+    "alertId": IdPrefix.ALERT,
 }
 PLENTY = 120
 

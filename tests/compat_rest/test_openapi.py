@@ -55,6 +55,7 @@ IDS = {
     "ruleId": IdPrefix.TRIAGE_RULE,
     "filterId": IdPrefix.SAVED_FILTER,
     "attestationId": IdPrefix.ATTESTATION,
+    "alertId": IdPrefix.ALERT,
 }
 
 

@@ -94,6 +94,12 @@ GET    /api/attestations/{attestationId}             exceptions:view
 DELETE /api/attestations/{attestationId}             exceptions:delete
 POST   /api/attestations/{attestationId}/renew       exceptions:edit
 POST   /api/attestations/{attestationId}/revoke      exceptions:revoke
+GET    /api/cve-watch                                vulnerabilities:view
+PUT    /api/cve-watch/settings                       vulnerabilities:admin
+POST   /api/cve-watch/trigger                        vulnerabilities:admin   1/300s
+GET    /api/cve-watch/alerts                         vulnerabilities:view
+GET    /api/cve-watch/alerts/{alertId}               vulnerabilities:view
+POST   /api/cve-watch/alerts/{alertId}/suppress      vulnerabilities:triage
 GET    /api/organization/compliance-policy           vulnerabilities:view
 PUT    /api/organization/compliance-policy           vulnerabilities:admin
 GET    /api/reports/posture                          reports:view

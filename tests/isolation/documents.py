@@ -36,6 +36,7 @@ INPUT_IDS = {
 }
 # What else a required input needs to be valid.
 INPUT_VALUES: dict[str, Any] = {
+    "suppressed": True,
     "images": "stranger.example/*",
     "image": "stranger.example/app:1",
     "name": "stranger",

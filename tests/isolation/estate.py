@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import insert, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from app.authentication import SESSION_COOKIE
@@ -47,6 +48,7 @@ from schema.sensors.messages import Registration
 from schema.sensors.repository import file_sensor
 from schema.vulnerabilities.models import Vulnerability
 from schema.vulnerabilities.records import FindingRecord, Severity
+from schema.watch.looking import look
 from tests.app.site import Site, Tenant
 
 SCHEMA = build_schema()
@@ -86,17 +88,18 @@ def query_of(route: Route, ids: Mapping[IdPrefix, str]) -> dict[str, str]:
     return {"format": "json"} if route.operation in {"exportScan", "exportImage"} else {}
 
 
-_BODIES: Mapping[str, dict[str, str | None]] = {
+_BODIES: Mapping[str, dict[str, str | bool | None]] = {
     "updateRegistry": {"tagInclude": "v*"},
     "triageVulnerability": {"comment": "noted"},
     "postVulnerabilityTriage": {"comment": "noted"},
     "updateSavedFilter": {"name": "mine", "query": "kev=true"},
     "renewAttestation": {"expiresAt": None},
     "revokeAttestation": {"reason": "no longer so"},
+    "suppressCveAlert": {"suppressed": True},
 }
 
 
-def body_of(route: Route) -> dict[str, str | None] | None:
+def body_of(route: Route) -> dict[str, str | bool | None] | None:
     """The body without which a route that names a thing does not answer."""
     return _BODIES.get(route.operation)
 
@@ -180,6 +183,7 @@ async def furnish(site: Site, name: str) -> Estate:
         )
     ids[IdPrefix.SENSOR] = await _sensor(site, principal, ids, canary)
     ids[IdPrefix.USER] = tenant.user_id
+    ids[IdPrefix.ALERT] = await _alert(site, principal)
     ids |= await _decisions(site, principal, ids, canary)
     return Estate(tenant=tenant, principal=principal, ids=ids, canary=canary)
 
@@ -360,6 +364,17 @@ async def _decisions(site: Site, principal: Principal, ids: Mapping[IdPrefix, st
         )
         await take(session, principal.organization_id, now=datetime.now(UTC))
     return made
+
+
+async def _alert(site: Site, principal: Principal) -> str:
+    """Of the one flaw, before anybody attests it."""
+
+    async def hold(_session: AsyncSession) -> None:
+        """Nobody else looks."""
+
+    assert await look(site.database, principal.organization_id, hold=hold, clock=lambda: datetime.now(UTC)) == 1
+    result = await run(site, principal, "{ cveAlerts { items { id } } }", {})
+    return str(result.data["cveAlerts"]["items"][0]["id"])
 
 
 async def _sensor(site: Site, principal: Principal, ids: Mapping[IdPrefix, str], canary: str) -> str:

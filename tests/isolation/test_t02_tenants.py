@@ -51,6 +51,7 @@ PATH_IDS = {
     "ruleId": IdPrefix.TRIAGE_RULE,
     "filterId": IdPrefix.SAVED_FILTER,
     "attestationId": IdPrefix.ATTESTATION,
+    "alertId": IdPrefix.ALERT,
 }
 # Whoever names many things is told of each by itself.
 ROW_BY_ROW = {("triageVulnerabilities", "ids")}

@@ -36,6 +36,7 @@ ROWS = 3
 # Made of dictionaries in a JSON column.
 RESOLVED = {
     "listAttestations": "history",
+    "listCveAlerts": "changes",
     "listEvents": "details",
     "listScanEngines": "coverage",
     "listScanFindings": "severities",

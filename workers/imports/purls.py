@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from packageurl import PackageURL
 
-from schema.advisories.ecosystems import normalize_name
+from schema.dependencies.purls import DISTRIBUTION, IMAGES, KINDS, comparable_name, package_name, read_purl
 from schema.dependencies.records import OperatingSystem, PackageRecord, PackageType
 from workers.engines.documents import text
 from workers.engines.report import ImageFacts, LeftOut, Packages
@@ -16,42 +16,13 @@ from workers.imports.report import Subject, named_system
 from workers.inventory.notes import Notes
 
 _PURL = 1000  # characters
-_KINDS = {
-    "apk": PackageType.APK,
-    "cargo": PackageType.CARGO,
-    "composer": PackageType.COMPOSER,
-    "deb": PackageType.DEB,
-    "gem": PackageType.GEM,
-    "golang": PackageType.GO,
-    "maven": PackageType.MAVEN,
-    "npm": PackageType.NPM,
-    "nuget": PackageType.NUGET,
-    "pypi": PackageType.PIP,
-    "rpm": PackageType.RPM,
-}
-_TYPES = {kind: name for name, kind in _KINDS.items()}
-_DISTRIBUTION = {PackageType.APK, PackageType.DEB, PackageType.RPM}
-_IMAGES = frozenset({"docker", "oci"})  # types of what is scanned, not of what is in it
 _DISTRO = re.compile(r"(.+?)-([0-9].*)")
 _SOURCE_RPM = re.compile(r"(.+)-([^-]+-[^-]+)\.(?:no)?src\.rpm")
 
 
 def parse_purl(value: object) -> PackageURL | None:
     """None for what is no package URL."""
-    try:
-        return PackageURL.from_string(text(value, _PURL))
-    except ValueError:
-        return None
-
-
-def purl_of(kind: PackageType, name: str, version: str) -> PackageURL | None:
-    """Of a package whose kind is known: `group:artifact`, `@scope/name`, `github.com/acme/tool`."""
-    separator = ":" if kind is PackageType.MAVEN else "/"
-    namespace, _, bare = name.rpartition(separator)
-    try:
-        return PackageURL(_TYPES[kind], namespace or None, bare, version)
-    except ValueError:
-        return None
+    return read_purl(text(value, _PURL))
 
 
 @dataclass
@@ -73,14 +44,14 @@ class Shelf:
         licenses: Iterable[str] = (),
     ) -> PackageRecord | None:
         """`name` is how the package spells itself. None for what is no package, with a note or a count."""
-        if purl is None or purl.type not in _KINDS:
-            if purl is None or purl.type not in _IMAGES:
+        if purl is None or purl.type not in KINDS:
+            if purl is None or purl.type not in IMAGES:
                 self.left_out.packages[purl.type if purl else ""] += 1
             return None
-        kind, qualifiers = _KINDS[purl.type], dict(purl.qualifiers) if isinstance(purl.qualifiers, dict) else {}
+        kind, qualifiers = KINDS[purl.type], dict(purl.qualifiers) if isinstance(purl.qualifiers, dict) else {}
         version = purl.version or ""
         epoch = qualifiers.get("epoch", "").strip("0")
-        if kind in _DISTRIBUTION and epoch and ":" not in version:
+        if kind in DISTRIBUTION and epoch and ":" not in version:
             version = f"{epoch}:{version}"
         return self._builder(purl, qualifiers).record(
             kind,
@@ -116,14 +87,9 @@ def _system(distro: str, vendor: str) -> OperatingSystem | None:
 
 
 def _name(kind: PackageType, purl: PackageURL, stated: str) -> str:
-    if kind in _DISTRIBUTION:
-        return purl.name
-    if kind is PackageType.PIP:
-        return stated if normalize_name("PyPI", stated) == normalize_name("PyPI", purl.name) else purl.name
-    if kind is PackageType.MAVEN:
-        return ":".join(filter(None, (purl.namespace, purl.name)))
-    # A module path of Go goes on in the subpath.
-    return "/".join(filter(None, (purl.namespace, purl.name, purl.subpath if kind is PackageType.GO else None)))
+    name = package_name(kind, purl)
+    is_same = kind is PackageType.PIP and comparable_name(kind, stated) == comparable_name(kind, name)
+    return stated if is_same else name
 
 
 def _source(kind: PackageType, upstream: str, version: str) -> tuple[str, str] | None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from packageurl import PackageURL
 
+from schema.dependencies.purls import purl_of
 from schema.dependencies.records import PackageRecord, PackageType
 from schema.scans.formats import ReportFormat
 from schema.vulnerabilities.records import FindingRecord, Severity
@@ -19,7 +20,7 @@ from schema.vulnerabilities.severity import severity_from_words, severity_of_sco
 from workers.engines.documents import EngineFailure, Object, mapping, objects, path, text, texts
 from workers.engines.report import MAX_FINDINGS, EngineReport, at_most, findings
 from workers.engines.syft import TYPES
-from workers.imports.purls import Shelf, parse_purl, purl_of
+from workers.imports.purls import Shelf, parse_purl
 from workers.imports.report import Generator, ImportedReport, Subject, digest_of
 
 VERSION = "2.1.0"

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from packageurl import PackageURL
 
+from schema.dependencies.purls import purl_of
 from schema.dependencies.records import LayerRecord, OperatingSystem, PackageRecord, PackageType
 from schema.scans.evidence import CheckLevel, MisconfigurationRecord
 from schema.scans.formats import ReportFormat
@@ -25,7 +26,7 @@ from workers.engines.report import MAX_CHECKS, MAX_FINDINGS, MAX_PACKAGES, Engin
 from workers.engines.syft import TYPES as SYFT_TYPES
 from workers.engines.trivy import kind_of as trivy_kind
 from workers.imports import observation
-from workers.imports.purls import Shelf, parse_purl, purl_of, system_of
+from workers.imports.purls import Shelf, parse_purl, system_of
 from workers.imports.report import Envelope, Generator, ImportedReport, Subject, Told, digest_of
 
 VERSION = "1.0"

@@ -137,12 +137,20 @@ async def affected_images(
             col(Vulnerability.package_version).label("installed_version"),
             place.label("place"),
         )
-        .join(ScanFinding, col(ScanFinding.vulnerability_id) == col(Vulnerability.id))
-        .join(Tag, col(Tag.last_scan_id) == col(ScanFinding.scan_id))
+        .join(Tag, col(Tag.image_id) == col(Vulnerability.image_id))
+        .join(Scan, col(Scan.id) == col(Tag.last_scan_id))
+        .join(
+            ScanFinding,
+            and_(
+                col(ScanFinding.scan_id) == func.coalesce(col(Scan.findings_of), col(Scan.id)),
+                col(ScanFinding.vulnerability_id) == col(Vulnerability.id),
+            ),
+        )
         .join(Image, col(Image.id) == col(Vulnerability.image_id))
         .where(
             tenant(Vulnerability, organization_id),
             tenant(ScanFinding, organization_id),
+            tenant(Scan, organization_id),
             tenant(Tag, organization_id),
             tenant(Image, organization_id),
             col(Vulnerability.cve_id).in_(cves),

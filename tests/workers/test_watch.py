@@ -133,6 +133,19 @@ async def test_a_flaw_that_becomes_known_is_told_once_and_without_a_scan(watched
     assert await watched.alerts() == alerts
 
 
+async def test_an_alert_names_every_tag_that_has_the_flaw_now(watched: Watched) -> None:
+    await watched.workshop.scanned(watched.workshop.layout(debian()))  # the same again: its results are those of before
+    await watched.workshop.scanned(watched.workshop.layout(debian()), name="ghcr.io/acme/copy:2")
+    await watched.workshop.scanned(watched.workshop.layout(debian({"zlib": "1.2"})), name="ghcr.io/acme/without:1")
+    async with watched.workshop.database.read() as session:
+        images = await repository.affected_images(session, watched.organization_id, ["CVE-2024-0001", "CVE-2024-0002"])
+
+    [first, copy] = images["CVE-2024-0001"]
+    assert (copy.image_name, copy.tag, copy.package_name) == ("ghcr.io/acme/copy", "2", "openssl")
+    assert first.image_name != copy.image_name
+    assert "CVE-2024-0002" not in images
+
+
 async def test_it_is_told_again_when_a_fix_appears_when_it_is_exploited_and_when_it_is_worse(watched: Watched) -> None:
     await watched.learn(flaw("openssl", vector=_VECTOR.format("L")))
     assert await watched.told() == []

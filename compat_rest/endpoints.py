@@ -52,7 +52,8 @@ from schema.kernel.scalars import ByteStream
 
 # Types of a streamed body, and what it may be declared as.
 STREAMS = {"Archive": ARCHIVES, "Report": REPORTS, "Delivery": EVENTS}
-MESSAGE = "SensorMessage"  # a type of JSON body that nobody holds against its fields
+# Types of JSON bodies that nobody holds against their fields.
+MESSAGES = frozenset({"SensorMessage", "VexDocument"})
 _SELECTED = {
     Envelope.PAGE: {"items", "meta"},
     Envelope.FILE: {"mediaType", "content"},
@@ -291,7 +292,7 @@ def _bindings(route: Route, schema: GraphQLSchema, operation: Operation) -> dict
 
 
 def _is_body(kind: object) -> bool:
-    return isinstance(kind, GraphQLInputObjectType) or (isinstance(kind, GraphQLScalarType) and kind.name == MESSAGE)
+    return isinstance(kind, GraphQLInputObjectType) or (isinstance(kind, GraphQLScalarType) and kind.name in MESSAGES)
 
 
 def _variable_types(schema: GraphQLSchema, operation: Operation) -> dict[str, GraphQLInputType]:

@@ -177,6 +177,11 @@ _SAID: Mapping[str, Any] = {
     "Event.subject": example_id(IdPrefix.VULNERABILITY),
     "EventDetail.name": "cveId",
     "EventDetail.value": "CVE-2024-45490",
+    "VexImport.format": "openvex",
+    "VexImport.document": hashlib.sha256(b"vex").hexdigest(),
+    "VexResult.outcome": "created",
+    "VexResult.product": "pkg:deb/debian/libexpat1",
+    "VexResult.message": None,
     # What is watched for
     "CveWatch.enabled": True,
     "CveWatchInput.enabled": True,
@@ -300,6 +305,21 @@ _MEMBERS = {
 }
 # What sensors say, by operation: no schema tells it.
 MESSAGES: Mapping[str, Json] = {
+    "importAttestations": {
+        "@context": "https://openvex.dev/ns/v0.2.0",
+        "@id": "https://acme.example/vex/1",
+        "author": "Acme",
+        "timestamp": _MOMENT,
+        "version": 1,
+        "statements": [
+            {
+                "vulnerability": {"name": "CVE-2024-45490"},
+                "products": [{"@id": "pkg:deb/debian/libexpat1"}],
+                "status": "not_affected",
+                "justification": "vulnerable_code_not_in_execute_path",
+            }
+        ],
+    },
     "registerSensor": {
         "name": "edge-1",
         "version": "0.1.0",

@@ -2,7 +2,7 @@
 
 The document of a row (`operations/<operation>.graphql`) says everything else: its variables are the path segments, the
 query parameters and the body, its selection set is the answer. A variable that a `{segment}` of the path names is
-filled from there, one of an input type or of type SensorMessage is the JSON body, one of type Archive, Report or Delivery
+filled from there, one of an input type, SensorMessage or VexDocument is the JSON body, one of type Archive, Report or Delivery
 is the body as it comes, any other is a query parameter.
 """
 
@@ -483,6 +483,14 @@ ROUTES: tuple[Route, ...] = (
         location="/api/attestations/{id}",
         creates=True,
     ),
+    Route(
+        method="GET",
+        path="/api/attestations/export",
+        operation="exportAttestations",
+        tag="attestations",
+        envelope=Envelope.FILE,
+    ),
+    Route(method="POST", path="/api/attestations/import", operation="importAttestations", tag="attestations"),
     Route(method="GET", path="/api/attestations/{attestationId}", operation="getAttestation", tag="attestations"),
     Route(
         method="DELETE",

@@ -39,6 +39,7 @@ _SCALARS: Mapping[str, Json] = {
     "Boolean": {"type": "boolean"},
     "DateTime": {"type": "string", "format": "date-time"},
     "SensorMessage": {"type": "object"},
+    "VexDocument": {"type": "object"},
 }
 
 

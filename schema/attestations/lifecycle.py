@@ -74,37 +74,43 @@ async def attest(context: RequestContext, statement: Statement) -> str:
             )
         if statement.tag_id is not None and not await repository.has_tag(session, organization_id, statement.tag_id):
             raise not_found("Tag")
-        attestation_id, actor = new_id(IdPrefix.ATTESTATION), context.principal.actor_id
-        await repository.insert_attestation(
-            session,
-            {
-                "id": attestation_id,
-                "organization_id": organization_id,
-                "cve_id": statement.cve_id,
-                "package_name": statement.package,
-                "category": statement.category,
-                "reason": statement.reason,
-                "evidence": statement.evidence,
-                "scope_type": statement.scope_type,
-                "tag_id": statement.tag_id,
-                "as_of": statement.as_of,
-                "expires_at": statement.expires_at,
-                "status": AttestationStatus.ACTIVE,
-                "attested_by": actor,
-                "created_at": now,
-                "updated_at": now,
-                "history": [_entry("created", actor, statement.expires_at, statement.reason, now)],
-                "statement": statement.original,
-            },
-        )
-        details = {
-            "cveId": statement.cve_id,
-            "package": statement.package,
-            "category": statement.category.value,
-            "scope": statement.scope_type.value,
-        }
-        await _record(context, session, "exception.created", attestation_id, details)
+        attestation_id = await file_attestation(context, session, statement)
         await settle(session, organization_id, images)
+    return attestation_id
+
+
+async def file_attestation(context: RequestContext, session: AsyncSession, statement: Statement) -> str:
+    """Stores one that has been checked, with its audit row; whoever calls settles the images it is about. Its id."""
+    now, actor, attestation_id = context.now(), context.principal.actor_id, new_id(IdPrefix.ATTESTATION)
+    await repository.insert_attestation(
+        session,
+        {
+            "id": attestation_id,
+            "organization_id": context.organization_id,
+            "cve_id": statement.cve_id,
+            "package_name": statement.package,
+            "category": statement.category,
+            "reason": statement.reason,
+            "evidence": statement.evidence,
+            "scope_type": statement.scope_type,
+            "tag_id": statement.tag_id,
+            "as_of": statement.as_of,
+            "expires_at": statement.expires_at,
+            "status": AttestationStatus.ACTIVE,
+            "attested_by": actor,
+            "created_at": now,
+            "updated_at": now,
+            "history": [_entry("created", actor, statement.expires_at, statement.reason, now)],
+            "statement": statement.original,
+        },
+    )
+    details = {
+        "cveId": statement.cve_id,
+        "package": statement.package,
+        "category": statement.category.value,
+        "scope": statement.scope_type.value,
+    }
+    await _record(context, session, "exception.created", attestation_id, details)
     return attestation_id
 
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, cast
+from collections import Counter
+from collections.abc import Mapping
+from typing import Annotated, Any, cast
 
 import strawberry
 
 from schema.attestations import lifecycle, repository
 from schema.attestations.inputs import AttestationInput, RenewAttestationInput, RevokeAttestationInput
 from schema.attestations.lifecycle import Statement
-from schema.attestations.types import Attestation
+from schema.attestations.types import Attestation, VexImport, VexResult
+from schema.attestations.vex.importing import Outcome, import_vex
 from schema.kernel.errors import Issue, invalid
 from schema.kernel.operations import Info, mutation_field
 from schema.kernel.ports import RateBudget
+from schema.kernel.scalars import VexDocument
 
 ATTEST_BUDGET = RateBudget(family="attestations.create", requests=20, seconds=60)
+IMPORT_BUDGET = RateBudget(family="attestations.import", requests=10, seconds=60)
 _ID = strawberry.argument(description="`att-…`.")
 
 
@@ -87,3 +92,24 @@ class AttestationsMutation:
     async def delete_attestation(self, info: Info, id: Annotated[strawberry.ID, _ID]) -> strawberry.ID:
         await lifecycle.remove(info.context, id)
         return id
+
+    @mutation_field(
+        "exceptions:create",
+        budget=IMPORT_BUDGET,
+        description=(
+            "Makes attestations of the statements of a VEX document that say why a product is not affected, of flaws and "
+            "packages that are there. Statement by statement: one that is refused does not stop the others, and the same "
+            "document again changes nothing. BAD_REQUEST for what is no VEX document."
+        ),
+    )
+    async def import_vex(
+        self, info: Info, document: Annotated[VexDocument, strawberry.argument(description="The document.")]
+    ) -> VexImport:
+        imported = await import_vex(info.context, cast("Mapping[str, Any]", document))
+        counts = Counter(result.outcome for result in imported.results)
+        return VexImport(
+            format=imported.format,
+            document=imported.document,
+            results=cast("list[VexResult]", imported.results),
+            **{outcome.value: counts[outcome] for outcome in Outcome},
+        )

@@ -7,8 +7,9 @@ from typing import Annotated, cast
 import strawberry
 
 from schema.attestations import repository
-from schema.attestations.enums import AttestationCategory, AttestationStatus
-from schema.attestations.types import Attestation
+from schema.attestations.enums import AttestationCategory, AttestationStatus, VexFormat
+from schema.attestations.types import Attestation, VexFile
+from schema.attestations.vex.exporting import export_vex
 from schema.execution.lookahead import wanted
 from schema.kernel.arguments import AfterCursor, PageLimit, PageNumber, SearchText, SortArgument
 from schema.kernel.operations import Info, query_field
@@ -51,3 +52,19 @@ class AttestationsQuery:
         async with info.context.read() as session:
             row = await repository.get_attestation(session, info.context.organization_id, id)
         return cast("Attestation", row)
+
+    @query_field(
+        "exceptions:view",
+        description=(
+            "The attestations that hold, as a VEX document; what was imported in that format goes out as it came. NOT_FOUND "
+            "when none holds."
+        ),
+    )
+    async def attestations_as_vex(
+        self,
+        info: Info,
+        format: Annotated[VexFormat | None, strawberry.argument(description="Default openvex.")] = None,
+    ) -> VexFile:
+        async with info.context.read() as session:
+            written = await export_vex(session, info.context.organization_id, format or VexFormat.OPENVEX)
+        return VexFile(media_type=written.media_type, filename=written.filename, content=written.content.decode())

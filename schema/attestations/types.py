@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import strawberry
 
-from schema.attestations.enums import AttestationCategory, AttestationStatus, ScopeType
+from schema.attestations.enums import AttestationCategory, AttestationStatus, Outcome, ScopeType, VexFormat
 from schema.kernel.rows import part_of_source, resolved_field
 
 
@@ -59,3 +59,31 @@ class Attestation:
             )
             for entry in cast("Any", self).history
         ]
+
+
+@strawberry.type(description="A VEX document. The same attestations give the same bytes.")
+class VexFile:
+    media_type: str = strawberry.field(description="Like `application/json`.")
+    filename: str = strawberry.field(description="A name for the file.")
+    content: str = strawberry.field(description="The document.")
+
+
+@strawberry.type(description="What became of a statement of a VEX document, or of a part of it.")
+class VexResult:
+    position: int = strawberry.field(description="Place of the statement in its document, from 0.")
+    outcome: Outcome = strawberry.field(description="What became of it.")
+    cve_id: str | None = strawberry.field(description="The flaw; null: it names none.")
+    product: str | None = strawberry.field(description="The product, as the document names it.")
+    attestation_id: strawberry.ID | None = strawberry.field(description="The attestation it is now.")
+    message: str | None = strawberry.field(description="Why there is none.")
+
+
+@strawberry.type(description="What came of a VEX document.")
+class VexImport:
+    format: VexFormat = strawberry.field(description="What it is written in.")
+    document: str = strawberry.field(description="SHA-256 of what it says, in hexadecimal.")
+    created: int = strawberry.field(description="Attestations that were made.")
+    unchanged: int = strawberry.field(description="Attestations that were there.")
+    skipped: int = strawberry.field(description="Statements that excuse nothing.")
+    refused: int = strawberry.field(description="Statements, or parts of them, that cannot be attested.")
+    results: list[VexResult] = strawberry.field(description="Statement by statement.")

@@ -72,6 +72,7 @@ Archive = NewType("Archive", object)
 Report = NewType("Report", object)
 Delivery = NewType("Delivery", object)
 SensorMessage = NewType("SensorMessage", object)
+VexDocument = NewType("VexDocument", object)
 Long = NewType("Long", int)
 
 SCALARS: dict[object, ScalarDefinition] = {
@@ -97,6 +98,12 @@ SCALARS: dict[object, ScalarDefinition] = {
     SensorMessage: strawberry.scalar(
         name="SensorMessage",
         description="What a sensor says, as a JSON object. Members nobody knows, and missing ones, are no error.",
+        serialize=_no_output,
+        parse_value=_parse_message,
+    ),
+    VexDocument: strawberry.scalar(
+        name="VexDocument",
+        description="A VEX document as a JSON object: OpenVEX, CycloneDX or CSAF 2.0.",
         serialize=_no_output,
         parse_value=_parse_message,
     ),

@@ -63,6 +63,7 @@ READS = {
     "getSavedFilter": 2,
     "listAttestations": 2,
     "getAttestation": 1,
+    "exportAttestations": 4,
     "getCveWatch": 3,
     "listCveAlerts": 3,
     "getCveAlert": 2,
@@ -100,6 +101,17 @@ ATTESTATION = {
     "reason": "budget",
     "scope": {"type": "blanket"},
 }
+VEX = {
+    "@context": "https://openvex.dev/ns/v0.2.0",
+    "statements": [
+        {
+            "vulnerability": {"name": "CVE-canary-alpha"},
+            "products": [{"@id": "pkg:pypi/canary-alpha-package"}],
+            "status": "not_affected",
+            "justification": "vulnerable_code_not_in_execute_path",
+        }
+    ],
+}
 # A write, with its body: the change, its audit row, and one that looks whether the outbox holds anything to deliver. The scan
 # of the estate has ended, so cancelling it is one statement and a refusal.
 WRITES: dict[str, tuple[int, Any]] = {
@@ -128,6 +140,7 @@ WRITES: dict[str, tuple[int, Any]] = {
     "updateSavedFilter": (5, {"name": "budget", "query": "kev=true"}),
     "deleteSavedFilter": (3, None),
     "createAttestation": (18, ATTESTATION),
+    "importAttestations": (20, VEX),
     "renewAttestation": (19, {"expiresAt": None}),
     "revokeAttestation": (46, {"reason": "budget"}),
     "deleteAttestation": (46, None),

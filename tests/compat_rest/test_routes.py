@@ -90,6 +90,8 @@ PUT    /api/saved-filters/{filterId}                 vulnerabilities:view
 DELETE /api/saved-filters/{filterId}                 vulnerabilities:view
 GET    /api/attestations                             exceptions:view
 POST   /api/attestations                             exceptions:create       20/60s
+GET    /api/attestations/export                      exceptions:view
+POST   /api/attestations/import                      exceptions:create       10/60s
 GET    /api/attestations/{attestationId}             exceptions:view
 DELETE /api/attestations/{attestationId}             exceptions:delete
 POST   /api/attestations/{attestationId}/renew       exceptions:edit

@@ -37,6 +37,7 @@ INPUT_IDS = {
 # What else a required input needs to be valid.
 INPUT_VALUES: dict[str, Any] = {
     "suppressed": True,
+    "document": {"@context": "https://openvex.dev/ns/v0.2.0", "statements": []},
     "images": "stranger.example/*",
     "image": "stranger.example/app:1",
     "name": "stranger",

@@ -12,6 +12,12 @@ from tests.schemathesis.served import NOBODY, OWNER, VIEWER, Served, configurati
 # No text stands for a body that comes in pieces.
 _SENT = ("uploadImage", "importReport", "receiveRegistryPush", "uploadScan", "uploadPatch", "uploadExport")
 _MESSAGES = ("{}", '{agentId: "sen-1", status: "idle"}', "{name: [null], capabilities: {}}", '"text"', "null", "[1]")
+_VEX = (
+    "{}",
+    "{statements: [null, {}, 1], _context: 1}",
+    '{bomFormat: "CycloneDX", vulnerabilities: [{id: 1, affects: [[]]}]}',
+)
+schemathesis.graphql.scalar("VexDocument", st.sampled_from([parse_value(each) for each in _VEX]))
 schemathesis.graphql.scalar("SensorMessage", st.sampled_from([parse_value(each) for each in _MESSAGES]))
 
 

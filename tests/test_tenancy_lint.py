@@ -12,7 +12,7 @@ from schema.kernel.columns import TenantTable
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("schema", "app", "workers", "compat_rest")
 STATEMENTS = {"select", "update", "delete"}
-PREDICATES = {"tenant", "across_tenants"}
+PREDICATES = {"tenant", "tenant_rows", "across_tenants"}
 
 
 def tenant_tables(base: type[TenantTable] = TenantTable) -> set[str]:

@@ -16,7 +16,7 @@ from sqlmodel import col
 
 from schema.attestations.models import Attestation, AttestationStatus, ScopeType
 from schema.images.models import Tag
-from schema.kernel.tenancy import tenant
+from schema.kernel.tenancy import tenant, tenant_rows
 from schema.kernel.upsert import batches
 from schema.scans.models import Scan
 from schema.vulnerabilities.models import ScanFinding, Vulnerability
@@ -45,7 +45,7 @@ async def cover(session: AsyncSession, organization_id: str, image_ids: Sequence
             for batch in batches(ids):
                 await session.execute(
                     update(Vulnerability)
-                    .where(tenant(Vulnerability, organization_id), col(Vulnerability.id).in_(batch))
+                    .where(tenant_rows(Vulnerability, organization_id, batch))
                     .values(exception_id=attestation_id)
                 )
 

@@ -21,7 +21,7 @@ from schema.kernel.clock import iso_utc
 from schema.kernel.context import RequestContext
 from schema.kernel.errors import Issue, conflict, invalid, not_found
 from schema.kernel.ids import IdPrefix, new_id
-from schema.kernel.tenancy import tenant
+from schema.kernel.tenancy import tenant_rows
 from schema.kernel.upsert import batches
 from schema.kernel.validation import check_future
 from schema.triage.models import TriageOrigin
@@ -220,8 +220,7 @@ async def _reopen(
         statement = (
             update(Vulnerability)
             .where(
-                tenant(Vulnerability, organization_id),
-                col(Vulnerability.id).in_([row.id for row in batch]),
+                tenant_rows(Vulnerability, organization_id, [row.id for row in batch]),
                 col(Vulnerability.exception_id).is_(None),
                 col(Vulnerability.status).not_in((TriageStatus.OPEN, TriageStatus.FIXED)),
             )

@@ -36,7 +36,7 @@ from schema.kernel.listing import COUNT_BOUND
 from schema.kernel.pagination import Page, PageMeta, PageRequest, SortOrder, parse_sort
 from schema.kernel.rows import as_text
 from schema.kernel.search import contains, pattern
-from schema.kernel.tenancy import tenant
+from schema.kernel.tenancy import tenant, tenant_rows
 from schema.kernel.upsert import batches
 from schema.scans.models import Scan
 from schema.vulnerabilities.models import OPEN_STATUSES, Vulnerability
@@ -155,9 +155,7 @@ async def count_licenses(session: AsyncSession, organization_id: str, asked: Dep
     ids = {row[3]: (row[0], row[1]) for row in await session.execute(found, asked.values())}
     under: dict[str, set[_Key]] = {}
     for batch in batches(sorted(ids)):
-        told = select(col(Package.id), col(Package.licenses)).where(
-            tenant(Package, organization_id), col(Package.id).in_(batch)
-        )
+        told = select(col(Package.id), col(Package.licenses)).where(tenant_rows(Package, organization_id, batch))
         for package_id, licenses in await session.execute(told):
             for each in licenses or [""]:
                 under.setdefault(each, set()).add(ids[package_id])

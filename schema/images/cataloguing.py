@@ -14,7 +14,7 @@ from schema.images.models import Image, Manifest, Tag, TagDigest
 from schema.images.repository import change_image
 from schema.kernel.columns import metadata
 from schema.kernel.ids import IdPrefix, new_id
-from schema.kernel.tenancy import tenant
+from schema.kernel.tenancy import tenant, tenant_rows
 from schema.kernel.upsert import BATCH, batches, insert_missing, insert_rows
 
 
@@ -151,7 +151,7 @@ async def apply(
     if changes.returned:
         await session.execute(
             update(Tag)
-            .where(tenant(Tag, organization_id), col(Tag.id).in_([tag.id for tag in changes.returned]))
+            .where(tenant_rows(Tag, organization_id, [tag.id for tag in changes.returned]))
             .values(absent_since=None, updated_at=now)
         )
     await _file_manifests(session, organization_id, image_id, [*changes.new, *(tag for _, tag in pointed)])
@@ -218,9 +218,7 @@ async def gone_tags(
 
 async def miss_tags(session: AsyncSession, organization_id: str, tag_ids: Sequence[str], *, now: datetime) -> None:
     await session.execute(
-        update(Tag)
-        .where(tenant(Tag, organization_id), col(Tag.id).in_(tag_ids))
-        .values(absent_since=now, updated_at=now)
+        update(Tag).where(tenant_rows(Tag, organization_id, tag_ids)).values(absent_since=now, updated_at=now)
     )
 
 
@@ -259,9 +257,7 @@ async def gone_images(
 async def miss_images(session: AsyncSession, organization_id: str, image_ids: Sequence[str], *, now: datetime) -> int:
     """Marks the images and their tags. Returns how many tags that were."""
     await session.execute(
-        update(Image)
-        .where(tenant(Image, organization_id), col(Image.id).in_(image_ids))
-        .values(absent_since=now, tag_count=0)
+        update(Image).where(tenant_rows(Image, organization_id, image_ids)).values(absent_since=now, tag_count=0)
     )
     result = await session.execute(
         update(Tag)

@@ -18,7 +18,7 @@ from schema.kernel.pagination import Page, PageRequest, SortOrder
 from schema.kernel.parameters import ORGANIZATION, any_of, parameter
 from schema.kernel.rows import as_time
 from schema.kernel.search import contains, pattern
-from schema.kernel.tenancy import tenant
+from schema.kernel.tenancy import tenant, tenant_rows
 from schema.kernel.upsert import batches, insert_missing
 from schema.vulnerabilities.scores import Grade
 from schema.vulnerabilities.verdict import verdict_columns
@@ -234,7 +234,7 @@ async def hold_image(session: AsyncSession, organization_id: str, image_id: str)
 async def hold_images(session: AsyncSession, organization_id: str, image_ids: Sequence[str]) -> None:
     """The same for several: in one order for everybody, so that two wait for each other instead of for ever."""
     for batch in batches(sorted(set(image_ids))):
-        statement = select(col(Image.id)).where(tenant(Image, organization_id), col(Image.id).in_(batch))
+        statement = select(col(Image.id)).where(tenant_rows(Image, organization_id, batch))
         await session.execute(statement.order_by(col(Image.id)).with_for_update())
 
 

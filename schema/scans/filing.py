@@ -21,7 +21,7 @@ from schema.images.repository import hold_image
 from schema.kernel.columns import metadata
 from schema.kernel.ids import IdPrefix, new_id
 from schema.kernel.rows import as_text
-from schema.kernel.tenancy import tenant
+from schema.kernel.tenancy import tenant, tenant_rows
 from schema.kernel.upsert import batches, insert_rows
 from schema.organizations.policy.repository import load_sla
 from schema.posture.flows import count_fixed, count_opened
@@ -377,8 +377,8 @@ async def _reopen(
 
 async def _set(session: AsyncSession, scan: Scan, ids: Sequence[str], **values: Any) -> None:
     for batch in batches(ids):
-        which = (tenant(Vulnerability, scan.organization_id), col(Vulnerability.id).in_(batch))
-        await session.execute(update(Vulnerability).where(*which).values(**values))
+        which = tenant_rows(Vulnerability, scan.organization_id, batch)
+        await session.execute(update(Vulnerability).where(which).values(**values))
 
 
 def _finding_row(scan: Scan, vulnerability_id: str, merged: MergedFinding, *, is_new: bool) -> dict[str, Any]:
@@ -422,8 +422,7 @@ async def _put_away(
             as_text(Vulnerability.severity),
             OPEN_SINCE.label("since"),
         ).where(
-            tenant(Vulnerability, scan.organization_id),
-            col(Vulnerability.id).in_(batch),
+            tenant_rows(Vulnerability, scan.organization_id, batch),
             col(Vulnerability.status).in_(OPEN_STATUSES),
         )
         fixed += await _light_rows(session, still_open)

@@ -14,7 +14,7 @@ from schema.images.reference import ImageReference
 from schema.kernel.context import RequestContext
 from schema.kernel.errors import HarborGuardError
 from schema.kernel.ids import IdPrefix, new_id
-from schema.kernel.tenancy import tenant
+from schema.kernel.tenancy import tenant, tenant_rows
 from schema.kernel.upsert import batches, insert_missing
 from schema.registries.models import Registry
 from schema.sensors.connecting import hear, own_sensor, registry_of
@@ -102,6 +102,4 @@ async def _count_tags(session: AsyncSession, organization_id: str, image_ids: It
         .scalar_subquery()
     )
     for batch in batches(image_ids):
-        await session.execute(
-            update(Image).where(tenant(Image, organization_id), col(Image.id).in_(batch)).values(tag_count=tags)
-        )
+        await session.execute(update(Image).where(tenant_rows(Image, organization_id, batch)).values(tag_count=tags))

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from schema.images.models import Tag
-from schema.kernel.tenancy import tenant
+from schema.kernel.tenancy import tenant, tenant_rows
 from schema.kernel.upsert import batches
 from schema.scans.models import Scan
 from schema.triage.deciding import Decision, decide
@@ -104,14 +104,14 @@ async def _seen_in(session: AsyncSession, rule: TriageRule) -> set[str]:
         col(Tag.last_scan_id).is_not(None),
         true() if rule.image_id is None else col(Tag.image_id) == rule.image_id,
     )
-    scans = [scan for name, scan in await session.execute(tags) if is_of_tag(rule.tag_pattern, name)]
+    scans = [scan for name, scan in await session.execute(tags) if scan and is_of_tag(rule.tag_pattern, name)]
     seen: set[str] = set()
     for batch in batches(scans):
         statement = (
             select(col(ScanFinding.vulnerability_id))
             .join(Scan, col(ScanFinding.scan_id) == func.coalesce(col(Scan.findings_of), col(Scan.id)))
             .join(Vulnerability, col(Vulnerability.id) == col(ScanFinding.vulnerability_id))
-            .where(tenant(Scan, rule.organization_id), col(Scan.id).in_(batch), *_undecided_of(rule))
+            .where(tenant_rows(Scan, rule.organization_id, batch), *_undecided_of(rule))
         )
         seen.update((await session.execute(statement)).scalars())
     return seen

@@ -18,7 +18,7 @@ from sqlmodel import col
 from schema.images.repository import hold_images
 from schema.kernel.clock import iso_utc
 from schema.kernel.rows import as_text
-from schema.kernel.tenancy import tenant
+from schema.kernel.tenancy import tenant_rows
 from schema.kernel.upsert import batches
 from schema.organizations.policy.repository import load_sla
 from schema.posture.flows import count_fixed, uncount_fixed
@@ -111,7 +111,7 @@ async def decide(
         for batch in batches(which):
             await session.execute(
                 update(Vulnerability)
-                .where(tenant(Vulnerability, organization_id), col(Vulnerability.id).in_(batch))
+                .where(tenant_rows(Vulnerability, organization_id, batch))
                 .values(**dict(values), **who)
             )
     await count_fixed(session, organization_id, fixed, now=now)
@@ -138,8 +138,8 @@ async def _rows(session: AsyncSession, organization_id: str, ids: Sequence[str])
     """The vulnerabilities as they are once nobody else changes them, in the order of the ids."""
     images: set[str] = set()
     for batch in batches(ids):
-        which = (tenant(Vulnerability, organization_id), col(Vulnerability.id).in_(batch))
-        images.update((await session.execute(select(col(Vulnerability.image_id)).where(*which).distinct())).scalars())
+        which = tenant_rows(Vulnerability, organization_id, batch)
+        images.update((await session.execute(select(col(Vulnerability.image_id)).where(which))).scalars())
     await hold_images(session, organization_id, sorted(images))
     found: dict[str, Any] = {}
     connection = await session.connection()  # past the ORM, for there may be many
@@ -157,7 +157,7 @@ async def _rows(session: AsyncSession, organization_id: str, ids: Sequence[str])
             col(Vulnerability.remediated_at),
             col(Vulnerability.warned_at),
             col(Vulnerability.breached_at),
-        ).where(tenant(Vulnerability, organization_id), col(Vulnerability.id).in_(batch))
+        ).where(tenant_rows(Vulnerability, organization_id, batch))
         found |= {row.id: row for row in await connection.execute(statement)}
     return [found[each] for each in dict.fromkeys(ids) if each in found]
 

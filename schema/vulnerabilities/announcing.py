@@ -93,7 +93,7 @@ async def _announce(
     # Again, now that nobody else changes them: somebody may have decided, or announced them, in the meantime.
     marked = (
         update(Vulnerability)
-        .where(*own, col(Vulnerability.id).in_([row.id for row in rows]))
+        .where(tenant_rows(Vulnerability, organization_id, [row.id for row in rows]), condition)
         .values(**mark)
         .returning(col(Vulnerability.id))
     )
@@ -108,7 +108,7 @@ async def _announce(
             col(Image.name).label("image"),
         )
         .join(Image, col(Image.id) == col(Vulnerability.image_id))
-        .where(tenant(Vulnerability, organization_id), tenant(Image, organization_id), col(Vulnerability.id).in_(ids))
+        .where(tenant_rows(Vulnerability, organization_id, ids), tenant(Image, organization_id))
     )
     happened = [
         (

@@ -20,7 +20,7 @@ from schema.kernel.pagination import Page, PageMeta, PageRequest
 from schema.kernel.parameters import ORGANIZATION, parameter
 from schema.kernel.rows import as_text
 from schema.kernel.search import contains, pattern
-from schema.kernel.tenancy import tenant
+from schema.kernel.tenancy import tenant, tenant_rows
 from schema.organizations.models import User
 from schema.registries.models import Registry
 from schema.vulnerabilities.counts import EVERY_IMAGE
@@ -149,7 +149,7 @@ def _group(row: Any, names: Mapping[str, str]) -> Group:
 async def _names(session: AsyncSession, organization_id: str, by: GroupBy, keys: list[str]) -> dict[str, str]:
     if by is not GroupBy.IMAGE or not keys:
         return {}
-    statement = select(col(Image.id), col(Image.name)).where(tenant(Image, organization_id), col(Image.id).in_(keys))
+    statement = select(col(Image.id), col(Image.name)).where(tenant_rows(Image, organization_id, keys))
     return {row[0]: row[1] for row in await session.execute(statement)}
 
 

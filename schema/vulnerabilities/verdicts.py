@@ -18,7 +18,7 @@ from schema.cves.models import Cve
 from schema.images.models import Image, Tag
 from schema.images.repository import hold_images
 from schema.kernel.columns import TenantTable, metadata
-from schema.kernel.tenancy import tenant
+from schema.kernel.tenancy import tenant, tenant_rows
 from schema.kernel.upsert import batches
 from schema.scans.models import Scan, ScanStatus
 from schema.vulnerabilities import counts
@@ -53,9 +53,7 @@ async def refresh(session: AsyncSession, organization_id: str, image_ids: Sequen
             .order_by(col(Scan.ordered_at).desc(), col(Scan.id).desc())
             .limit(1)
         )
-        images = select(col(Image.id), latest.scalar_subquery()).where(
-            tenant(Image, organization_id), col(Image.id).in_(batch)
-        )
+        images = select(col(Image.id), latest.scalar_subquery()).where(tenant_rows(Image, organization_id, batch))
         tags = select(col(Tag.id), col(Tag.last_scan_id)).where(
             tenant(Tag, organization_id), col(Tag.image_id).in_(batch)
         )
@@ -79,9 +77,7 @@ async def _verdicts(session: AsyncSession, organization_id: str, scans: Sequence
     """The verdict of each scan, from its findings. One without a finding is in no row of the sums."""
     verdicts: dict[str, dict[str, Any]] = {}
     for batch in batches(scans):
-        graded = select(col(Scan.id), col(Scan.grade_reason)).where(
-            tenant(Scan, organization_id), col(Scan.id).in_(batch)
-        )
+        graded = select(col(Scan.id), col(Scan.grade_reason)).where(tenant_rows(Scan, organization_id, batch))
         is_graded = {row[0]: row[1] is None for row in await session.execute(graded)}
         sums = {row.scan_id: row._mapping for row in await session.execute(_sums(organization_id), {"scans": batch})}  # noqa: SLF001 -- documented by SQLAlchemy
         verdicts |= {scan: _verdict(sums.get(scan, {}), graded=is_graded[scan]) for scan in is_graded}
@@ -163,7 +159,7 @@ async def _store(
     columns = metadata.tables[str(table.__tablename__)].c
     for batch in batches(sorted(verdicts)):
         stored = select(columns.id, *(columns[name] for name in _VERDICT)).where(
-            tenant(table, organization_id), columns.id.in_(batch)
+            tenant_rows(table, organization_id, batch)
         )
         changed = [
             row.id

@@ -14,7 +14,7 @@ from schema.images.repository import hold_images
 from schema.kernel.context import RequestContext
 from schema.kernel.errors import Issue, invalid
 from schema.kernel.rows import as_text
-from schema.kernel.tenancy import tenant
+from schema.kernel.tenancy import tenant, tenant_rows
 from schema.kernel.upsert import batches
 from schema.organizations.models import CompliancePolicy
 from schema.organizations.policy.inputs import FRAMEWORKS, CompliancePolicyInput
@@ -128,7 +128,7 @@ async def _backfill(session: AsyncSession, organization_id: str, sla: SlaPolicy)
             for batch in batches(ids):
                 await session.execute(
                     update(table)
-                    .where(tenant(table, organization_id), col(table.id).in_(batch))
+                    .where(tenant_rows(table, organization_id, batch))
                     .values(due_at=due, warned_at=None, breached_at=None)
                 )
             changed += len(ids)

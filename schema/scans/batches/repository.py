@@ -18,7 +18,7 @@ from schema.kernel.listing import Listing, Wanted, fetch_page
 from schema.kernel.pagination import Page, PageRequest, SortOrder
 from schema.kernel.parameters import ORGANIZATION
 from schema.kernel.rows import as_time
-from schema.kernel.tenancy import tenant
+from schema.kernel.tenancy import tenant, tenant_rows
 from schema.kernel.upsert import batches
 from schema.scans.batches.rules import BatchStatus
 from schema.scans.models import ACTIVE, EngineRun, EngineRunStatus, Scan, ScanBatch, ScanPhase, ScanStatus, SourceKind
@@ -164,7 +164,7 @@ async def cancel_queued_scans(
         )
         await session.execute(
             update(Scan)
-            .where(tenant(Scan, organization_id), col(Scan.id).in_(ids))
+            .where(tenant_rows(Scan, organization_id, ids))
             .values(status=ScanStatus.CANCELLED, phase=ScanPhase.DONE, scanned_at=now, ordered_at=now)
         )
     return cancelled

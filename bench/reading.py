@@ -1,4 +1,5 @@
-"""B2 and B9: a page of a million findings over REST, against a bare route that runs the same statements.
+"""B2: a page of a million findings over REST, against a bare route that runs the same statements. Then, because there are
+now a million findings, what else is measured beside them: B9, look-ups, B11 and B13.
 
 The routes are called as ASGI applications in this process, in turn, so that neither a network nor the machine's mood differs.
 The bare route knows its organization, checks nothing, and writes its dictionaries by hand.
@@ -24,7 +25,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from app.runtime import spare_collector
-from bench import dashboard, findings
+from bench import cves, dashboard, findings, looking_up, triage
 from bench.product import Product, get, new_database, opened, postgresql
 from bench.results import Result
 from schema.kernel.database import Database
@@ -78,6 +79,9 @@ async def _on(name: str, directory: Path, database_url: str, count: int, rounds:
             what = f"{name}, page {page}, the slowest sort ({slowest}) to the default"
             results.append(Result("B2", what, f"{ratio:.2f} x", f"<= {SORT_TARGET} x"))
         results += await dashboard.measure(name, product, count, rounds // 10)
+        results += await looking_up.measure(name, product, count, rounds // 10)
+        results += await cves.measure(name, product, directory, count)
+        results += await triage.measure(name, product, count)
     return results
 
 

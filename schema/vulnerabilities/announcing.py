@@ -18,7 +18,7 @@ from schema.kernel.clock import iso_utc
 from schema.kernel.columns import UtcDateTime
 from schema.kernel.parameters import parameter
 from schema.kernel.rows import as_text
-from schema.kernel.tenancy import across_tenants, tenant
+from schema.kernel.tenancy import across_tenants, tenant, tenant_rows
 from schema.organizations.models import CompliancePolicy, Organization
 from schema.organizations.policy.repository import load_sla
 from schema.vulnerabilities import counts

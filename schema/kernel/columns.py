@@ -93,6 +93,10 @@ def enum_field(enum: type[StrEnum], **options: Any) -> Any:
 
 
 def json_field(**options: Any) -> Any:
+    factory = options.pop("default_factory", None)
+    if factory is not None:
+        # Pydantic asks for a factory's signature each time it calls it; that of a class takes longer than all the rest.
+        options["default_factory"] = lambda: factory()  # noqa: PLW0108
     return Field(sa_type=JsonDocument, **options)
 
 

@@ -63,6 +63,9 @@ class Membership(TenantTable, table=True):
     created_at: datetime = time_field()
 
 
+FRESHNESS_DAYS = 30  # how long a tag counts as scanned lately, unless the organization says otherwise
+
+
 class CompliancePolicy(TenantTable, table=True):
     """What an organization demands of itself. Without a row the defaults hold. Deadlines in days after detection."""
 
@@ -75,7 +78,7 @@ class CompliancePolicy(TenantTable, table=True):
     low_days: int | None = 14
     auto_sla_deadline: bool = True
     sla_breach_lead_time_days: int = 3
-    freshness_threshold_days: int = 30
+    freshness_threshold_days: int = FRESHNESS_DAYS
     report_retention_days: int = 365
     active_framework: list[str] = json_field(default_factory=list, nullable=False)
     sla_breach_channels: list[str] = json_field(default_factory=list, nullable=False)

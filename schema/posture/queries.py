@@ -66,7 +66,7 @@ def _coverage(found: Figures) -> Coverage:
     )
 
 
-def _day(row: DayRow, flows: Mapping[tuple[str, Flow], int]) -> PostureDay:
+def _day(row: DayRow, flows: Mapping[tuple[str, str], int]) -> PostureDay:
     fixed = flows.get((row.day, Flow.FIXED), 0)
     return PostureDay(
         day=row.day,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,11 +14,11 @@ from sqlmodel import col
 
 from schema.attestations.models import Attestation, AttestationStatus
 from schema.images.models import Image, Tag
+from schema.kernel.parameters import ORGANIZATION, parameter
 from schema.kernel.rows import as_text
 from schema.kernel.tenancy import across_tenants, tenant
 from schema.kernel.upsert import insert_missing
-from schema.organizations.models import Organization
-from schema.organizations.policy.repository import load_policy
+from schema.organizations.models import FRESHNESS_DAYS, CompliancePolicy, Organization
 from schema.posture.flows import day_of
 from schema.posture.models import DailyFlow, Flow, PostureDay
 from schema.posture.rules import coverage, posture_risk
@@ -53,7 +53,7 @@ class Figures:
     urgent_with_deadline: int = 0
     excepted: int = 0  # vulnerabilities
     registries: Sequence[RegistryCoverage] = ()
-    freshness_days: int = 30
+    freshness_days: int = FRESHNESS_DAYS
     exceptions: int = 0  # attestations
     exceptions_expiring: int = 0
     next_review_at: datetime | None = None
@@ -73,64 +73,80 @@ class Figures:
         return posture_risk(self.open, overdue=self.urgent_overdue, covered=covered)
 
 
+# Built once: they are asked for whenever somebody looks at the posture.
+_OF = parameter(ORGANIZATION)
+_FRESHNESS = select(col(CompliancePolicy.freshness_threshold_days)).where(tenant(CompliancePolicy, _OF))
+_FRESH = case((col(Tag.last_scanned_at) >= parameter("since"), 1), else_=0)
+_SOON = case((col(Attestation.expires_at) <= parameter("soon"), 1), else_=0)
+_ALIKE: Sequence[Any] = (
+    as_text(VulnerabilityCount.severity),
+    as_text(VulnerabilityCount.status),
+    col(VulnerabilityCount.excepted),
+    col(VulnerabilityCount.has_deadline),
+    col(VulnerabilityCount.breached),
+)
+_COUNTS = (
+    select(*_ALIKE, func.sum(col(VulnerabilityCount.count)))
+    .where(tenant(VulnerabilityCount, _OF), col(VulnerabilityCount.image_id) == EVERY_IMAGE)
+    .group_by(*_ALIKE)
+)
+_GRADES = select(as_text(Image.grade), func.count()).where(tenant(Image, _OF)).group_by(col(Image.grade))
+# Of the tags that are there.
+_COVERAGE = (
+    select(col(Registry.id), col(Registry.name), func.count(), func.sum(_FRESH))
+    .join_from(Tag, Image, col(Image.id) == col(Tag.image_id))
+    .outerjoin(Registry, and_(col(Registry.id) == col(Image.registry_id), tenant(Registry, _OF)))
+    .where(tenant(Tag, _OF), tenant(Image, _OF), col(Tag.absent_since).is_(None))
+    .group_by(col(Registry.id), col(Registry.name))
+    .order_by(col(Registry.name))
+)
+_EXCEPTIONS = select(func.count(), func.coalesce(func.sum(_SOON), 0), func.min(col(Attestation.expires_at))).where(
+    tenant(Attestation, _OF), col(Attestation.status) == AttestationStatus.ACTIVE
+)
+_FIXED = (
+    select(as_text(DailyFlow.severity), as_text(DailyFlow.flow), func.sum(col(DailyFlow.count)))
+    .where(tenant(DailyFlow, _OF), col(DailyFlow.flow) != Flow.OPENED)
+    .group_by(col(DailyFlow.severity), col(DailyFlow.flow))
+)
+_FLOWS = (
+    select(col(DailyFlow.day), as_text(DailyFlow.flow), func.sum(col(DailyFlow.count)))
+    .where(tenant(DailyFlow, _OF), col(DailyFlow.day) >= parameter("day"))
+    .group_by(col(DailyFlow.day), col(DailyFlow.flow))
+)
+
+
 async def figures(session: AsyncSession, organization_id: str, *, now: datetime) -> Figures:
-    found = Figures()
-    await _count_vulnerabilities(session, organization_id, found)
-    found.freshness_days = (await load_policy(session, organization_id)).freshness_threshold_days
-    found.registries = await _coverage(session, organization_id, since=now - timedelta(days=found.freshness_days))
-    graded = select(as_text(Image.grade), func.count()).where(tenant(Image, organization_id)).group_by(col(Image.grade))
-    found.grades = {row[0]: row[1] for row in await session.execute(graded)}
-    soon = case((col(Attestation.expires_at) <= now + timedelta(days=EXPIRING_DAYS), 1), else_=0)
-    exceptions = select(func.count(), func.coalesce(func.sum(soon), 0), func.min(col(Attestation.expires_at))).where(
-        tenant(Attestation, organization_id), col(Attestation.status) == AttestationStatus.ACTIVE
-    )
-    row = (await session.execute(exceptions)).one()
-    found.exceptions, found.exceptions_expiring, found.next_review_at = row[0], row[1], row[2]
-    found.fixed = await _fixed(session, organization_id)
+    connection = await session.connection()
+    values: dict[str, Any] = {ORGANIZATION: organization_id}
+    days = (await connection.execute(_FRESHNESS, values)).scalar_one_or_none() or FRESHNESS_DAYS
+    values |= {"since": now - timedelta(days=days), "soon": now + timedelta(days=EXPIRING_DAYS)}
+    found = Figures(freshness_days=days)
+    _count_vulnerabilities(await connection.execute(_COUNTS, values), found)
+    found.registries = [
+        RegistryCoverage(registry_id=row[0], name=row[1], total=row[2], fresh=row[3] or 0)
+        for row in await connection.execute(_COVERAGE, values)
+    ]
+    found.grades = {row[0]: row[1] for row in await connection.execute(_GRADES, values)}
+    row = (await connection.execute(_EXCEPTIONS, values)).one()
+    found.exceptions, found.exceptions_expiring, found.next_review_at = row
+    sums = {(severity, flow): int(count) for severity, flow, count in await connection.execute(_FIXED, values)}
+    found.fixed = {
+        severity: (sums.get((severity, Flow.FIXED), 0), sums.get((severity, Flow.FIXED_SECONDS), 0))
+        for severity in Severity
+    }
     return found
 
 
-async def _count_vulnerabilities(session: AsyncSession, organization_id: str, found: Figures) -> None:
-    table = VulnerabilityCount
-    statement = select(table).where(tenant(table, organization_id), col(table.image_id) == EVERY_IMAGE)
-    for group in (await session.execute(statement)).scalars():
-        found.excepted += group.count * group.excepted
-        if group.status not in OPEN_STATUSES or group.excepted:
+def _count_vulnerabilities(groups: Iterable[Any], found: Figures) -> None:
+    for severity, status, excepted, has_deadline, breached, count in groups:
+        found.excepted += count * excepted
+        if status not in OPEN_STATUSES or excepted:
             continue
-        found.open[group.severity] += group.count
-        found.overdue += group.count * group.breached
-        if group.severity in _URGENT and group.has_deadline:
-            found.urgent_with_deadline += group.count
-            found.urgent_overdue += group.count * group.breached
-
-
-async def _coverage(session: AsyncSession, organization_id: str, *, since: datetime) -> list[RegistryCoverage]:
-    """Of the tags that are there."""
-    fresh = case((col(Tag.last_scanned_at) >= since, 1), else_=0)
-    statement = (
-        select(col(Registry.id), col(Registry.name), func.count(), func.sum(fresh))
-        .join_from(Tag, Image, col(Image.id) == col(Tag.image_id))
-        .outerjoin(Registry, and_(col(Registry.id) == col(Image.registry_id), tenant(Registry, organization_id)))
-        .where(tenant(Tag, organization_id), tenant(Image, organization_id), col(Tag.absent_since).is_(None))
-        .group_by(col(Registry.id), col(Registry.name))
-        .order_by(col(Registry.name))
-    )
-    return [
-        RegistryCoverage(registry_id=row[0], name=row[1], total=row[2], fresh=row[3] or 0)
-        for row in await session.execute(statement)
-    ]
-
-
-async def _fixed(session: AsyncSession, organization_id: str) -> dict[Severity, tuple[int, int]]:
-    statement = (
-        select(col(DailyFlow.severity), col(DailyFlow.flow), func.sum(col(DailyFlow.count)))
-        .where(tenant(DailyFlow, organization_id), col(DailyFlow.flow) != Flow.OPENED)
-        .group_by(col(DailyFlow.severity), col(DailyFlow.flow))
-    )
-    sums: Counter[tuple[Severity, Flow]] = Counter()
-    for severity, flow, count in await session.execute(statement):
-        sums[(severity, flow)] = int(count)
-    return {severity: (sums[(severity, Flow.FIXED)], sums[(severity, Flow.FIXED_SECONDS)]) for severity in Severity}
+        found.open[Severity(severity)] += count
+        found.overdue += count * breached
+        if severity in _URGENT and has_deadline:
+            found.urgent_with_deadline += count
+            found.urgent_overdue += count * breached
 
 
 async def take(session: AsyncSession, organization_id: str, *, now: datetime) -> None:
@@ -180,11 +196,7 @@ async def days(session: AsyncSession, organization_id: str, *, since: str) -> Se
     return (await session.execute(statement.order_by(col(PostureDay.day)))).scalars().all()
 
 
-async def flows(session: AsyncSession, organization_id: str, *, since: str) -> dict[tuple[str, Flow], int]:
+async def flows(session: AsyncSession, organization_id: str, *, since: str) -> dict[tuple[str, str], int]:
     """How much of each flow there was on each day."""
-    statement = (
-        select(col(DailyFlow.day), col(DailyFlow.flow), func.sum(col(DailyFlow.count)))
-        .where(tenant(DailyFlow, organization_id), col(DailyFlow.day) >= since)
-        .group_by(col(DailyFlow.day), col(DailyFlow.flow))
-    )
-    return {(day, flow): int(count) for day, flow, count in await session.execute(statement)}
+    rows = await (await session.connection()).execute(_FLOWS, {ORGANIZATION: organization_id, "day": since})
+    return {(day, flow): int(count) for day, flow, count in rows}

@@ -274,7 +274,7 @@ def update_advisories(
     feeds: Annotated[
         list[str] | None,
         typer.Argument(
-            help="osv:ECOSYSTEM, debian, alpine:RELEASE, ubuntu, redhat, kev or epss. "
+            help="osv:ECOSYSTEM, debian, alpine:RELEASE, ubuntu, redhat, nvd:YEAR, kev or epss. "
             "Default: those of HARBORGUARD_ADVISORY_FEEDS."
         ),
     ] = None,

@@ -169,7 +169,7 @@ class Settings(BaseSettings):
     advisory_feeds: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description="Advisory feeds to follow, comma-separated: `osv:PyPI`, `debian`, `alpine:v3.20`, `ubuntu`, `redhat`, "
-        "`kev`, `epss`. `harborguard advisories update` without names updates these.",
+        "`nvd:2026`, `kev`, `epss`. `harborguard advisories update` without names updates these.",
     )
     advisory_refresh_hours: float = Field(
         default=0,

@@ -38,6 +38,7 @@ class FeedForm(StrEnum):
     OSV = "osv"  # OSV records: JSON, YAML, or an archive of them
     DEBIAN = "debian"  # the security tracker's dump
     ALPINE = "alpine"  # secdb
+    NVD = "nvd"  # NVD's data feeds 2.0
     KEV = "kev"  # CISA's catalogue of known exploited vulnerabilities
     EPSS = "epss"  # FIRST's scores
 
@@ -70,6 +71,7 @@ ADDRESSES: Mapping[str, str] = {
     # Both publish OSV records; OSV's archives of them can be fetched in parts and are never half-written.
     "ubuntu": "https://osv-vulnerabilities.storage.googleapis.com/Ubuntu/all.zip",
     "redhat": "https://osv-vulnerabilities.storage.googleapis.com/Red%20Hat/all.zip",
+    "nvd": "https://nvd.nist.gov/feeds/json/cve/2.0/nvdcve-2.0-{name}.json.gz",
     "kev": "https://www.cisa.gov/sites/default/files/feeds/known_exploited_vulnerabilities.json",
     "epss": "https://epss.empiricalsecurity.com/epss_scores-current.csv.gz",
 }
@@ -77,6 +79,7 @@ ABOUT_CVES: Mapping[str, FeedForm] = {"kev": FeedForm.KEV, "epss": FeedForm.EPSS
 _REPOSITORIES = ("main", "community")
 _SAME = {"osv:Ubuntu": "ubuntu", "osv:Red Hat": "redhat"}  # two names of one feed would be stored twice
 _ECOSYSTEM = re.compile(r"[A-Za-z][A-Za-z0-9 .-]{0,60}")
+_YEAR = re.compile(r"20[0-9]{2}")
 _RELEASE = re.compile(r"v?([0-9]{1,3}\.[0-9]{1,3}|edge)")
 
 # Whose own statement a feed is: what Debian's tracker says of Debian goes before what others made of it.
@@ -84,9 +87,9 @@ _FIRST_HAND = {"debian": "Debian", "alpine": "Alpine"}
 
 
 def find_feed(name: str, mirrors: Mapping[str, str] | None = None) -> Feed:
-    """The feed of a name: `osv:PyPI`, `debian`, `alpine:v3.20`, `ubuntu`, `redhat`, `kev`, `epss`. `mirrors` replace
-    ADDRESSES.
+    """The feed of a name: `osv:PyPI`, `debian`, `alpine:v3.20`, `ubuntu`, `redhat`, `nvd:2026`, `kev`, `epss`.
 
+    `mirrors` replace ADDRESSES.
     Raises HarborGuardError for a name that is none.
     """
     publisher, _, rest = _SAME.get(name, name).partition(":")
@@ -103,11 +106,13 @@ def find_feed(name: str, mirrors: Mapping[str, str] | None = None) -> Feed:
         return Feed(name=publisher, form=FeedForm.OSV, addresses=(address,))
     if publisher == "debian" and not rest:
         return Feed(name=publisher, form=FeedForm.DEBIAN, addresses=(address,))
+    if publisher == "nvd" and _YEAR.fullmatch(rest):
+        return Feed(name=f"nvd:{rest}", form=FeedForm.NVD, addresses=(address.replace("{name}", rest),))
     if publisher in ABOUT_CVES and not rest:
         return Feed(name=publisher, form=ABOUT_CVES[publisher], addresses=(address,))
     raise bad_request(
         f"{name!r} is no feed. Feeds are osv:ECOSYSTEM (osv:PyPI), debian, alpine:RELEASE (alpine:v3.20), ubuntu, redhat, "
-        "kev, epss"
+        "nvd:YEAR (nvd:2026), kev, epss"
     )
 
 

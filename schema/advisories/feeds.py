@@ -7,13 +7,14 @@ that one bad file never costs the rest.
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO, TypeAlias
@@ -30,6 +31,8 @@ _YAML = frozenset({".yaml", ".yml"})
 _LINES = frozenset({".jsonl", ".ndjson"})
 _READABLE = _JSON | _YAML | _LINES
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
+_GZIP_MAGIC = b"\x1f\x8b"
+_DECODER = json.JSONDecoder()
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 0x1
 _RATIO_FREE = 1 << 20  # bytes: below this a high ratio is harmless and, in text, common
@@ -79,44 +82,78 @@ def read_documents(
     return _read_zip(path, tally) if magic in _ZIP_MAGIC else _read_whole_file(path, tally)
 
 
-def read_members(path: Path, *, limits: FeedLimits = DEFAULT_LIMITS) -> Iterator[tuple[str, object]]:
+def read_members(
+    path: Path, *, within: str | None = None, limits: FeedLimits = DEFAULT_LIMITS
+) -> Iterator[tuple[str, object]]:
     """The members of the one JSON object a file holds, as (key, parsed value or UnreadableDocument).
 
-    For a document of tens of megabytes: as text it is small, as Python values it is not, so one member at a time is made
-    into values. Raises HarborGuardError for a file over the limit, and as soon as it shows that it is no JSON object: one
-    that was cut off must not pass for a shorter one.
+    The items of the member `within`, if that is a list, come one by one, each under its key.
+
+    For a document of tens of megabytes: as text it is small, as Python values it is not, so one value at a time is made.
+    The file may be packed by gzip. Raises HarborGuardError for a file over the limit, and as soon as it shows that it is no
+    JSON object: one that was cut off must not pass for a shorter one.
     """
-    with path.open("rb") as file:
-        data = file.read(limits.file + 1)
-    if len(data) > limits.file:
-        raise _over(f"{path.name} has more than {limits.file} bytes")
     try:
-        yield from _members(data.decode("utf-8-sig"))
+        yield from _members(read_unpacked(path, most=limits.file).decode("utf-8-sig"), within)
     except (ValueError, RecursionError) as error:
         raise bad_request(f"{path.name} is not a JSON object: {str(error)[:200]}") from None
 
 
-def _members(text: str) -> Iterator[tuple[str, object]]:
-    """The standard library finds where a value ends; orjson reads it, strictly. ValueError for anything but an object."""
-    decoder = json.JSONDecoder()
+def read_unpacked(path: Path, *, most: int) -> bytes:
+    """The content of a file that may be packed by gzip. Raises HarborGuardError when it has more bytes or is cut off."""
+    try:
+        with path.open("rb") as file:
+            packed = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
+        with gzip.open(path) if packed else path.open("rb") as file:
+            data = file.read(most + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise bad_request(f"{path.name} cannot be read: {str(error) or type(error).__name__}") from None
+    if len(data) > most:
+        raise _over(f"{path.name} has more than {most} bytes")
+    return data
+
+
+def _members(text: str, within: str | None) -> Iterator[tuple[str, object]]:
+    """ValueError for anything but an object."""
     at = _expect(text, _skip(text, 0), "{")
-    if text.startswith("}", at):
-        at += 1
-    else:
-        while True:
-            key, at = decoder.raw_decode(text, at)
-            if not isinstance(key, str):
-                raise ValueError(f"expected a name at character {at}")  # noqa: TRY004 -- of the file, not of a caller
-            start = _expect(text, _skip(text, at), ":")
-            _, at = decoder.raw_decode(text, start)
-            yield key.encode("utf-8", "replace").decode(), _load_json(text[start:at].encode("utf-8", "surrogatepass"))
-            at = _skip(text, at)
-            if text.startswith("}", at):
-                at += 1
-                break
-            at = _expect(text, at, ",")
+    at, closed = (at + 1, True) if text.startswith("}", at) else (at, False)
+    while not closed:
+        name, at = _DECODER.raw_decode(text, at)
+        if not isinstance(name, str):
+            raise ValueError(f"expected a name at character {at}")  # noqa: TRY004 -- of the file, not of a caller
+        key = name.encode("utf-8", "replace").decode()
+        at = _expect(text, _skip(text, at), ":")
+        if key == within and text.startswith("[", at):
+            at = yield from _items(text, at, key)
+        else:
+            value, at = _value(text, at)
+            yield key, value
+        at, closed = _after(text, at, "}")
     if _skip(text, at) != len(text):
         raise ValueError(f"expected nothing after character {at}")
+
+
+def _items(text: str, at: int, key: str) -> Generator[tuple[str, object], None, int]:
+    """Of the list that begins there; returns where it ends."""
+    at = _expect(text, at, "[")
+    at, closed = (at + 1, True) if text.startswith("]", at) else (at, False)
+    while not closed:
+        value, at = _value(text, at)
+        yield key, value
+        at, closed = _after(text, at, "]")
+    return at
+
+
+def _value(text: str, at: int) -> tuple[object, int]:
+    """(value, where it ends): the standard library finds the end; orjson reads it, strictly."""
+    _, end = _DECODER.raw_decode(text, at)
+    return _load_json(text[at:end].encode("utf-8", "surrogatepass")), end
+
+
+def _after(text: str, at: int, closing: str) -> tuple[int, bool]:
+    """(where the next token begins, whether the collection ended before it)."""
+    at = _skip(text, at)
+    return (at + 1, True) if text.startswith(closing, at) else (_expect(text, at, ","), False)
 
 
 def _expect(text: str, at: int, character: str) -> int:

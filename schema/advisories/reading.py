@@ -13,6 +13,7 @@ from schema.advisories.alpine import parse_secdb
 from schema.advisories.catalog import Feed, FeedForm
 from schema.advisories.debian import parse_tracker
 from schema.advisories.feeds import DEFAULT_LIMITS, FeedLimits, read_documents, read_members
+from schema.advisories.nvd import ITEMS, parse_nvd
 from schema.advisories.osv import AdvisoryFormatError, parse_osv
 from schema.advisories.records import AdvisoryRecord
 from schema.advisories.repository import RECORDS_PER_BATCH
@@ -71,6 +72,11 @@ def _read_secdb(feed: Feed | None, paths: Sequence[Path], as_of: datetime, limit
     return parse_secdb(_documents(paths, limits), release=feed.release, as_of=as_of)
 
 
+def _read_nvd(_feed: Feed | None, paths: Sequence[Path], _as_of: datetime, limits: FeedLimits) -> Records:
+    for path in paths:
+        yield from parse_nvd(read_members(path, within=ITEMS, limits=limits))
+
+
 def _documents(paths: Iterable[Path], limits: FeedLimits) -> Iterator[tuple[str, object]]:
     return itertools.chain.from_iterable(read_documents(path, limits=limits) for path in paths)
 
@@ -79,4 +85,5 @@ _READERS: dict[FeedForm, Callable[[Feed | None, Sequence[Path], datetime, FeedLi
     FeedForm.OSV: _read_osv,
     FeedForm.DEBIAN: _read_tracker,
     FeedForm.ALPINE: _read_secdb,
+    FeedForm.NVD: _read_nvd,
 }

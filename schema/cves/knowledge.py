@@ -5,10 +5,8 @@ FIRST's EPSS. No I/O but the files.
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import re
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,11 +16,11 @@ from typing import Any
 import orjson
 
 from schema.advisories.catalog import FeedForm
+from schema.advisories.feeds import read_unpacked
 from schema.kernel.errors import bad_request
 
 MAX_BYTES = 512 << 20  # of a file, unpacked
 _CVE = re.compile(r"CVE-[0-9]{4}-[0-9]{4,19}")
-_GZIP = b"\x1f\x8b"
 _COMMENT = re.compile(r"#model_version:(?P<model>[^,]{1,50}),score_date:(?P<date>[0-9T:+Z.-]{10,40})\s*")
 
 
@@ -51,7 +49,7 @@ NOTHING: Mapping[str, Any] = {
 
 def read_knowledge(form: FeedForm, path: Path) -> Knowledge:
     """Raises HarborGuardError when the feed as a whole cannot be read or contradicts itself."""
-    content = _unpacked(path)
+    content = read_unpacked(path, most=MAX_BYTES)
     try:
         return read_kev(content) if form is FeedForm.KEV else read_epss(content)
     except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
@@ -99,19 +97,6 @@ def _scores(lines: Iterable[Sequence[str]]) -> tuple[dict[str, tuple[Any, ...]],
         except ValueError:
             rejected += 1
     return values, rejected
-
-
-def _unpacked(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            packed = file.read(2) == _GZIP
-        with gzip.open(path) if packed else path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise bad_request(f"{path.name} cannot be read: {_reason(error)}") from None
-    if len(content) > MAX_BYTES:
-        raise bad_request(f"{path.name} is larger than {MAX_BYTES >> 20} MiB")
-    return content
 
 
 def _cve(text: str) -> str:

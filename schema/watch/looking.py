@@ -81,6 +81,7 @@ async def _tell(
     fresh = [cve for cve in cves if cve not in told]
     by_watch = await repository.found_by_advisories(session, organization_id, fresh)
     published = await repository.published(session, [name for row in worst.values() for name in row.advisory_ids])
+    by_nvd = await repository.listed_by_nvd(session, cves) if WatchSource.NVD in wish.sources else set()
     rows: list[dict[str, Any]] = []
     events: list[tuple[EventType, str, str, dict[str, Any]]] = []
     written = 0
@@ -89,7 +90,7 @@ async def _tell(
         news = _news(wish, before, raw)
         if row is None or not news:  # it is gone by now, or somebody else has told it
             continue
-        source = wish.source_of(known, row.advisory_ids or [cve])
+        source = wish.source_of(known, row.advisory_ids or [cve], by_nvd=cve in by_nvd)
         if source is None:
             continue
         if before is None:

@@ -14,7 +14,8 @@ from sqlalchemy import Row, and_, false, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from schema.advisories.models import Advisory
+from schema.advisories.models import Advisory, AdvisoryFeed
+from schema.advisories.repository import is_visible
 from schema.cves.models import Cve
 from schema.images.models import Image, Tag
 from schema.jobs.models import Job, JobKind, JobState
@@ -335,6 +336,16 @@ async def published(session: AsyncSession, advisory_ids: Sequence[str]) -> Mappi
         .group_by(col(Advisory.id))
     )
     return {row[0]: row[1] for row in (await session.execute(statement)).all()}
+
+
+async def listed_by_nvd(session: AsyncSession, cves: Sequence[str]) -> set[str]:
+    """Those of the CVEs of which NVD has a record that it has not rejected."""
+    statement = (
+        select(col(Advisory.cve))
+        .join(AdvisoryFeed, is_visible())
+        .where(col(Advisory.cve).in_(cves), col(Advisory.feed).startswith("nvd:"), col(Advisory.withdrawn_at).is_(None))
+    )
+    return {cve for cve in (await session.execute(statement)).scalars() if cve}
 
 
 async def insert_alerts(session: AsyncSession, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -46,12 +46,14 @@ class Wish:
         """What is exploited whatever its severity, else what is severe enough."""
         return known.kev or known.severity_key >= severity_rank(self.min_severity)
 
-    def source_of(self, known: Known, advisory_ids: Sequence[str]) -> WatchSource | None:
-        """Who is named as having told it; None when no wanted source knows of it."""
+    def source_of(self, known: Known, advisory_ids: Sequence[str], *, by_nvd: bool) -> WatchSource | None:
+        """Who is named as having told it; None when no wanted source knows of it. Who names the package goes before NVD."""
         if known.kev:
             return WatchSource.CISA_KEV
-        says = [WatchSource.GHSA if name.startswith("GHSA-") else WatchSource.OSV for name in advisory_ids]
-        return next((source for source in WatchSource if source in says and source in self.sources), None)
+        says = {WatchSource.GHSA if name.startswith("GHSA-") else WatchSource.OSV for name in advisory_ids}
+        says |= {WatchSource.NVD} if by_nvd else set()
+        order = (WatchSource.GHSA, WatchSource.OSV, WatchSource.NVD)
+        return next((source for source in order if source in says and source in self.sources), None)
 
 
 def changes_of(before: Known | None, now: Known) -> Sequence[AlertChange]:

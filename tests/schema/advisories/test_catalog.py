@@ -20,6 +20,12 @@ OSV = "https://osv-vulnerabilities.storage.googleapis.com"
         ("redhat", "redhat", FeedForm.OSV, (f"{OSV}/Red%20Hat/all.zip",)),
         ("debian", "debian", FeedForm.DEBIAN, ("https://security-tracker.debian.org/tracker/data/json",)),
         (
+            "nvd:2026",
+            "nvd:2026",
+            FeedForm.NVD,
+            ("https://nvd.nist.gov/feeds/json/cve/2.0/nvdcve-2.0-2026.json.gz",),
+        ),
+        (
             "alpine:3.20",
             "alpine:v3.20",
             FeedForm.ALPINE,
@@ -33,7 +39,7 @@ def test_a_name_leads_to_its_addresses(name: str, known_as: str, form: FeedForm,
 
 
 @pytest.mark.parametrize(
-    "name", ["", "osv", "osv:", "osv:../x", "alpine", "alpine:x", "debian:12", "local", "ubuntu:22.04"]
+    "name", ["", "osv", "osv:", "osv:../x", "alpine", "alpine:x", "debian:12", "nvd", "nvd:26", "local", "ubuntu:22.04"]
 )
 def test_what_is_no_feed(name: str) -> None:
     with pytest.raises(HarborGuardError, match="is no feed"):

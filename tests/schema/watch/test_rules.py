@@ -41,21 +41,25 @@ def test_what_is_exploited_is_told_whatever_its_severity(severity: Severity, kev
 
 
 @pytest.mark.parametrize(
-    ("sources", "kev", "ids", "source"),
+    ("sources", "kev", "ids", "by_nvd", "source"),
     [
-        (EVERYBODY, True, ["GHSA-1"], WatchSource.CISA_KEV),
-        (EVERYBODY, False, ["DSA-1", "GHSA-1"], WatchSource.GHSA),
-        (EVERYBODY, False, ["DSA-1"], WatchSource.OSV),
-        ({WatchSource.OSV}, False, ["DSA-1", "GHSA-1"], WatchSource.OSV),
-        ({WatchSource.GHSA}, False, ["DSA-1"], None),
-        ({WatchSource.NVD}, False, ["DSA-1", "GHSA-1"], None),
+        (EVERYBODY, True, ["GHSA-1"], False, WatchSource.CISA_KEV),
+        (EVERYBODY, False, ["DSA-1", "GHSA-1"], False, WatchSource.GHSA),
+        (EVERYBODY, False, ["DSA-1"], False, WatchSource.OSV),
+        ({WatchSource.OSV}, False, ["DSA-1", "GHSA-1"], False, WatchSource.OSV),
+        ({WatchSource.GHSA}, False, ["DSA-1"], False, None),
+        ({WatchSource.NVD}, False, ["DSA-1", "GHSA-1"], False, None),
+        ({WatchSource.NVD}, False, ["DSA-1", "GHSA-1"], True, WatchSource.NVD),
+        ({WatchSource.GHSA}, False, ["DSA-1"], True, None),
+        (EVERYBODY, False, ["DSA-1"], True, WatchSource.OSV),
     ],
 )
 def test_nobody_is_named_who_has_not_told_it(
     sources: frozenset[WatchSource],
     kev: bool,  # noqa: FBT001
     ids: list[str],
+    by_nvd: bool,  # noqa: FBT001
     source: WatchSource | None,
 ) -> None:
     wish = Wish(min_severity=Severity.LOW, sources=sources)
-    assert wish.source_of(Known(severity_key=3, kev=kev, has_fix=False), ids) is source
+    assert wish.source_of(Known(severity_key=3, kev=kev, has_fix=False), ids, by_nvd=by_nvd) is source

@@ -519,6 +519,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="POST", path="/api/cve-watch/alerts/{alertId}/suppress", operation="suppressCveAlert", tag="cve-watch"
     ),
+    Route(method="GET", path="/api/cves/{cve}", operation="getCve", tag="cve-watch"),
     # What is demanded, and how it is met
     Route(
         method="GET", path="/api/organization/compliance-policy", operation="getCompliancePolicy", tag="organization"

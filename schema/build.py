@@ -12,6 +12,7 @@ from schema.attestations.queries import AttestationsQuery
 from schema.comparisons.queries import ComparisonsQuery
 from schema.credentials.mutations import CredentialsMutation
 from schema.credentials.queries import CredentialsQuery
+from schema.cves.queries import CvesQuery
 from schema.dashboard.queries import DashboardQuery
 from schema.dependencies.queries import DependenciesQuery, DependenciesSubscription
 from schema.events.queries import EventsQuery
@@ -54,6 +55,7 @@ class Query(
     TriageQuery,
     AttestationsQuery,
     WatchQuery,
+    CvesQuery,
     PostureQuery,
     EventsQuery,
     DashboardQuery,

@@ -7,12 +7,13 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from schema.advisories.catalog import ABOUT_CVES
-from schema.advisories.models import AdvisoryFeed
+from schema.advisories.models import Advisory, AdvisoryFeed
+from schema.advisories.repository import is_visible
 from schema.cves.models import Cve
 from schema.jobs.models import JobKind
 from schema.jobs.repository import queue_job_once
@@ -23,6 +24,7 @@ from schema.vulnerabilities.models import Vulnerability
 
 REVIEW_PRIORITY = -20  # behind whatever somebody waits for, and behind judging again
 IMAGES_AT_ONCE = 20
+ADVISORIES_AT_MOST = 100
 
 
 async def released_at(session: AsyncSession, feed: str) -> datetime | None:
@@ -43,6 +45,43 @@ async def told(session: AsyncSession, columns: Sequence[str], nothing: Sequence[
 async def tell(session: AsyncSession, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
     """Stores the columns of some CVEs; what others told of them stays."""
     await upsert_rows(session, Cve, rows, unique=("id",), columns=columns)
+
+
+async def find_cve(session: AsyncSession, cve: str) -> Cve | None:
+    return (await session.execute(select(Cve).where(col(Cve.id) == cve))).scalar_one_or_none()
+
+
+async def advisories_about(session: AsyncSession, cve: str) -> Sequence[Any]:
+    """What readers see of those that bear its name or are about it alone; at most so many as anybody reads."""
+    statement = (
+        select(
+            col(Advisory.id),
+            col(Advisory.feed),
+            col(Advisory.summary),
+            col(Advisory.details),
+            col(Advisory.severity),
+            col(Advisory.cvss_vectors),
+            col(Advisory.references),
+            col(Advisory.published_at),
+            col(Advisory.modified_at),
+            col(Advisory.withdrawn_at),
+        )
+        .join(AdvisoryFeed, is_visible())
+        .where(or_(col(Advisory.cve) == cve, col(Advisory.id) == cve))
+        .order_by(col(Advisory.feed), col(Advisory.id))
+        .limit(ADVISORIES_AT_MOST)
+    )
+    return (await session.execute(statement)).all()
+
+
+async def seen_here(session: AsyncSession, organization_id: str, cve: str) -> Any:
+    """`vulnerabilities` and `images`: how many have it now; `title`: what they call it."""
+    statement = select(
+        func.count().label("vulnerabilities"),
+        func.count(col(Vulnerability.image_id).distinct()).label("images"),
+        func.min(col(Vulnerability.title)).label("title"),
+    ).where(tenant(Vulnerability, organization_id), col(Vulnerability.cve_id) == cve, col(Vulnerability.is_present))
+    return (await session.execute(statement)).one()
 
 
 async def state_of_knowledge(session: AsyncSession) -> str:

@@ -296,12 +296,6 @@ async def other_images(session: AsyncSession, organization_id: str, vulnerabilit
     return (await session.execute(statement)).all()
 
 
-async def exploitation_of(session: AsyncSession, cve_id: str) -> Cve:
-    """Nothing is known of a flaw without a row."""
-    found = (await session.execute(select(Cve).where(col(Cve.id) == cve_id))).scalar_one_or_none()
-    return Cve(id=cve_id) if found is None else found
-
-
 async def list_findings(
     session: AsyncSession,
     organization_id: str,

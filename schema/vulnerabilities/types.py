@@ -8,6 +8,8 @@ from typing import Any, cast
 
 import strawberry
 
+from schema.cves.models import Cve
+from schema.cves.repository import find_cve
 from schema.kernel.operations import Info
 from schema.kernel.rows import part_of_source, resolved_field
 from schema.vulnerabilities import repository
@@ -202,7 +204,7 @@ class VulnerabilityDetail(Vulnerability):
     @resolved_field(description="What is known of it being exploited.", reads=("cve_id",))
     async def exploitation(self, info: Info) -> Exploitation:
         async with info.context.read() as session:
-            return cast("Exploitation", await repository.exploitation_of(session, self.cve_id))
+            return cast("Exploitation", await find_cve(session, self.cve_id) or Cve(id=self.cve_id))
 
     @resolved_field(description="Its CVSS vectors, each with its score; newest version first.", reads=("cvss_vectors",))
     def cvss_scores(self) -> list[CvssVector]:

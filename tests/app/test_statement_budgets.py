@@ -67,6 +67,7 @@ READS = {
     "getCveWatch": 3,
     "listCveAlerts": 3,
     "getCveAlert": 2,
+    "getCve": 3,
     "getCompliancePolicy": 1,
     "getPosture": 6,
     "listDependencies": 5,
@@ -177,6 +178,7 @@ PATH_IDS = {
     "attestationId": IdPrefix.ATTESTATION,
     "alertId": IdPrefix.ALERT,
 }
+PATH_VALUES = {"engine": "syft", "cve": "CVE-canary-alpha"}
 PLENTY = 120
 
 
@@ -198,7 +200,7 @@ def counted(site: Site) -> Iterator[list[str]]:
 
 
 def _path_value(estate: Estate, segment: re.Match[str]) -> str:
-    return "syft" if segment[1] == "engine" else estate.ids[PATH_IDS[segment[1]]]
+    return PATH_VALUES.get(segment[1]) or estate.ids[PATH_IDS[segment[1]]]
 
 
 async def statements_of(site: Site, estate: Estate, route: Route, body: Any = None) -> list[str]:

@@ -22,7 +22,7 @@ from compat_rest.routes import ROUTES, Envelope
 from schema.build import build_schema
 from schema.kernel.errors import ErrorCode
 from tests.app.site import Site, site
-from tests.app.test_statement_budgets import PATH_IDS
+from tests.app.test_statement_budgets import PATH_IDS, PATH_VALUES
 from tests.isolation.estate import Estate, query_of
 from tests.isolation.furnished import database_url, estates, furnished, furnished_postgresql, furnished_sqlite
 
@@ -76,7 +76,7 @@ def _text(value: Any) -> str:
 
 
 def _path_value(estate: Estate, segment: re.Match[str]) -> str:
-    return "syft" if segment[1] == "engine" else estate.ids[PATH_IDS[segment[1]]]
+    return PATH_VALUES.get(segment[1]) or estate.ids[PATH_IDS[segment[1]]]
 
 
 def _of_graphql(endpoint: Endpoint, response: httpx.Response) -> Any:

@@ -22,6 +22,7 @@ from schema.kernel.ids import IdPrefix
 from schema.kernel.operations import Policy, policy_of
 from schema.kernel.principal import ROLE_LEVEL, Role
 from tests.app.site import Site, on_sqlite, site
+from tests.app.test_statement_budgets import PATH_VALUES
 from tests.compat_rest.described import (
     DOCUMENT,
     GENERAL,
@@ -272,7 +273,7 @@ async def test_document_is_served_to_anybody_as_json_and_as_yaml(site: Site) -> 
 async def test_every_get_route_answers_as_described_and_with_nothing_more(site: Site) -> None:
     object.__setattr__(site.services, "rates", Unlimited())
     estate = await furnish(site, "alpha")
-    segments = {name: estate.ids[prefix] for name, prefix in IDS.items()} | {"engine": "syft"}
+    segments = {name: estate.ids[prefix] for name, prefix in IDS.items()} | PATH_VALUES
     async with site.client() as client:
         await site.sign_in(client, estate.tenant)
         taking = {row.path for row in ROUTES if row.takes}  # of a protocol that is not for people

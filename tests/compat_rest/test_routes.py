@@ -102,6 +102,7 @@ POST   /api/cve-watch/trigger                        vulnerabilities:admin   1/3
 GET    /api/cve-watch/alerts                         vulnerabilities:view
 GET    /api/cve-watch/alerts/{alertId}               vulnerabilities:view
 POST   /api/cve-watch/alerts/{alertId}/suppress      vulnerabilities:triage
+GET    /api/cves/{cve}                               vulnerabilities:view
 GET    /api/organization/compliance-policy           vulnerabilities:view
 PUT    /api/organization/compliance-policy           vulnerabilities:admin
 GET    /api/reports/posture                          reports:view

@@ -36,6 +36,7 @@ INPUT_IDS = {
 }
 # What else a required input needs to be valid.
 INPUT_VALUES: dict[str, Any] = {
+    "id": "CVE-canary-omega",
     "suppressed": True,
     "document": {"@context": "https://openvex.dev/ns/v0.2.0", "statements": []},
     "images": "stranger.example/*",

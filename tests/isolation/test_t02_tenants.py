@@ -57,7 +57,7 @@ PATH_IDS = {
 ROW_BY_ROW = {("triageVulnerabilities", "ids")}
 # Their callers are sensors, of which tests/app/test_sensor_protocol.py has strangers: nobody else learns anything.
 PROTOCOL = "sensor-protocol"
-PATH_VALUES = {"engine": "syft", "provider": "harbor"}
+PATH_VALUES = {"engine": "syft", "provider": "harbor", "cve": "CVE-canary-omega"}
 WITH_PATHS = [pytest.param(route, id=f"{route.method} {route.path}") for route in ROUTES if "Id}" in route.path]
 LISTS = [pytest.param(route, id=route.path) for route in ROUTES if route.method == "GET" and "{" not in route.path]
 

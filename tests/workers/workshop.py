@@ -18,6 +18,7 @@ from app.blobs import DirectoryBlobStore
 from app.keys import FileKeyProvider
 from app.queue import ArqQueue, Redis, RedisSignals
 from app.rate_limits import WindowLimiter
+from schema.advisories.catalog import LOCAL
 from schema.advisories.importing import import_advisories
 from schema.advisories.osv import parse_osv
 from schema.advisories.records import AdvisoryRecord
@@ -101,12 +102,12 @@ def advisories(*packages: str, ecosystem: str = "Debian:12") -> list[AdvisoryRec
     ]
 
 
-async def store_advisories(database: Database, records: Sequence[AdvisoryRecord]) -> None:
+async def store_advisories(database: Database, records: Sequence[AdvisoryRecord], *, feed: str = LOCAL) -> None:
     async def stream() -> AsyncIterator[AdvisoryRecord | None]:
         for record in records:
             yield record
 
-    await import_advisories(database, "test", stream(), clock=utc_now)
+    await import_advisories(database, "test", stream(), clock=utc_now, feed=feed)
 
 
 @dataclass

@@ -17,6 +17,7 @@ from app.outgoing import OutgoingClient, OutgoingPolicy
 from app.queue import FUNCTION, QUEUE_NAME, ArqQueue, Redis, RedisSignals
 from app.rate_limits import WindowLimiter
 from app.settings import Settings
+from app.signing import open_signer
 from schema.advisories.catalog import read_mirrors
 from schema.kernel.clock import utc_now
 from schema.kernel.context import Limits, Services
@@ -40,6 +41,7 @@ async def open_services(settings: Settings, connections: Redis) -> AsyncIterator
     """Everything a request or a job needs, on an up-to-date database; closed when the block ends."""
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     master_key = None if settings.master_key is None else settings.master_key.get_secret_value()
+    statements = open_signer(settings)
     pepper, signing_key = server_secrets(settings.data_dir, master_key)
     async with open_keys(settings) as keys, OutgoingClient(outgoing_policy(settings)) as http:
         database = Database(settings.database)
@@ -57,6 +59,7 @@ async def open_services(settings: Settings, connections: Redis) -> AsyncIterator
                 signer=SessionSigner(signing_key),
                 rates=rates,
                 registry_probe=HttpRegistryProbe(http),
+                statements=statements,
                 clock=utc_now,
                 limits=Limits(
                     max_upload_bytes=settings.max_upload_bytes,

@@ -121,6 +121,11 @@ class Settings(BaseSettings):
     key_kms_endpoint: str = Field(
         default="", description="Address of the service, such as a private endpoint. Default: the region's own."
     )
+    signing_key_file: Path | None = Field(
+        default=None,
+        description="Private key in PEM that signs statements about scans: ECDSA, Ed25519 or RSA. Default: nothing is signed.",
+    )
+    signing_key_password: SecretStr | None = Field(default=None, description="Its password, if it has one.")
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(
         default=(), description="Networks whose `X-Forwarded-For` is believed, comma-separated."
     )

@@ -195,6 +195,14 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         method="GET",
+        path="/api/scans/{scanId}/statement",
+        operation="downloadScanStatement",
+        tag="scans",
+        envelope=Envelope.FILE,
+        data=("statement",),
+    ),
+    Route(
+        method="GET",
         path="/api/scans/{scanId}/sarif",
         operation="downloadScanSarif",
         tag="scans",
@@ -520,6 +528,7 @@ ROUTES: tuple[Route, ...] = (
         method="POST", path="/api/cve-watch/alerts/{alertId}/suppress", operation="suppressCveAlert", tag="cve-watch"
     ),
     Route(method="GET", path="/api/cves/{cve}", operation="getCve", tag="cve-watch"),
+    Route(method="GET", path="/api/signer", operation="getSigner", tag="scans"),
     # What is demanded, and how it is met
     Route(
         method="GET", path="/api/organization/compliance-policy", operation="getCompliancePolicy", tag="organization"

@@ -15,6 +15,7 @@ from schema.credentials.queries import CredentialsQuery
 from schema.cves.queries import CvesQuery
 from schema.dashboard.queries import DashboardQuery
 from schema.dependencies.queries import DependenciesQuery, DependenciesSubscription
+from schema.documents.queries import DocumentsQuery
 from schema.events.queries import EventsQuery
 from schema.execution.executable import ExecutableSchema
 from schema.images.mutations import ImagesMutation
@@ -47,6 +48,7 @@ class Query(
     ScansQuery,
     ScanBatchesQuery,
     ComparisonsQuery,
+    DocumentsQuery,
     ImagesQuery,
     DependenciesQuery,
     RegistriesQuery,

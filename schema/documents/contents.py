@@ -155,6 +155,7 @@ class ScanContents:
     grade_reason: str | None
     risk_score: int | None
     partial: bool
+    started_at: datetime
     scanned_at: datetime
     engines: tuple[EngineEntry, ...] = ()  # in request order
     layers: tuple[LayerEntry, ...] = ()

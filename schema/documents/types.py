@@ -9,10 +9,13 @@ from typing import Annotated, TypeAlias
 
 import strawberry
 
-from schema.documents import sarif
+from schema.documents import dsse, sarif
 from schema.documents.contents import ScanContents
 from schema.documents.formats import RENDERERS, DocumentFormat
+from schema.documents.intoto import PAYLOAD_TYPE, StatementPredicate, statement
 from schema.kernel.context import RequestContext
+from schema.kernel.errors import conflict
+from schema.kernel.ports import StatementSigner
 
 strawberry.enum(
     DocumentFormat,
@@ -37,6 +40,26 @@ class Document:
     content: str = strawberry.field(description="The document.")
 
 
+strawberry.enum(
+    StatementPredicate,
+    graphql_name_from="value",
+    description=(
+        "vulns: what was found (in-toto.io/attestation/vulns/v0.1). cyclonedx, spdx: the bill of materials "
+        "(cyclonedx.org/bom, spdx.dev/Document)."
+    ),
+)
+
+
+@strawberry.type(description="The key that signs statements: what others verify them with.")
+class Signer:
+    id: str = strawberry.field(description="SHA-256 of the public half in DER, hex; `keyid` of the signatures.")
+    algorithm: str = strawberry.field(description="Like `ecdsa-secp256r1`, `ed25519`.")
+    pem: str = strawberry.field(description="The public half in PEM, as `cosign verify-attestation --key` reads it.")
+
+
+PredicateArgument: TypeAlias = Annotated[
+    StatementPredicate, strawberry.argument(description="What to state; default vulns.")
+]
 FormatArgument: TypeAlias = Annotated[DocumentFormat, strawberry.argument(description="What to write.")]
 SbomArgument: TypeAlias = Annotated[SbomFormat, strawberry.argument(description="Default cyclonedx.")]
 PerEngine: TypeAlias = Annotated[
@@ -64,5 +87,25 @@ async def write(contents: ScanContents, wanted: DocumentFormat, *, per_engine: b
     return Document(
         media_type=renderer.media_type,
         filename=f"{name}-{contents.scan_id}{renderer.suffix}",
+        content=content.decode(),
+    )
+
+
+def signer_of(context: RequestContext) -> StatementSigner:
+    """CONFLICT where the operator has given no key."""
+    signer = context.services.statements
+    if signer is None:
+        raise conflict("This installation signs nothing: its operator has set no HARBORGUARD_SIGNING_KEY_FILE")
+    return signer
+
+
+async def sign(contents: ScanContents, wanted: StatementPredicate, signer: StatementSigner) -> Document:
+    """The statement in its envelope. CONFLICT as `statement` has it."""
+    payload = await asyncio.to_thread(statement, contents, wanted)
+    content = await dsse.seal(PAYLOAD_TYPE, payload, signer)
+    name = contents.image.rpartition("/")[2]
+    return Document(
+        media_type=dsse.MEDIA_TYPE,
+        filename=f"{name}-{contents.scan_id}.{wanted}.dsse.json",
         content=content.decode(),
     )

@@ -26,6 +26,7 @@ from schema.kernel.ports import (
     RateState,
     RegistryProbe,
     Signals,
+    StatementSigner,
 )
 from schema.kernel.principal import Principal
 from schema.kernel.secrets import SessionSigner, TokenMint
@@ -63,6 +64,7 @@ class Services:
     registry_probe: RegistryProbe
     clock: Clock
     limits: Limits
+    statements: StatementSigner | None = None  # None: the operator gave no key
     background: Background = field(default_factory=Background)
 
 

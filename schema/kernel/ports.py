@@ -74,6 +74,22 @@ class KeyProvider(Protocol):
         """Raises ValueError for an unknown key, another context than it was wrapped for, or a changed value."""
 
 
+class StatementSigner(Protocol):
+    """Signs statements that others verify, with a key the operator holds."""
+
+    @property
+    def key_id(self) -> str:
+        """SHA-256 of the public key's DER (SubjectPublicKeyInfo), in hex."""
+
+    @property
+    def algorithm(self) -> str: ...
+
+    @property
+    def public_pem(self) -> str: ...
+
+    async def sign(self, message: bytes) -> bytes: ...
+
+
 class RegistryAuthentication(StrEnum):
     """How a registry wants to know who asks."""
 

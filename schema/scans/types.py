@@ -10,8 +10,20 @@ from typing import Annotated, Any, TypeAlias, cast
 import strawberry
 
 from schema.documents.formats import DocumentFormat
+from schema.documents.intoto import StatementPredicate
 from schema.documents.repository import load_contents
-from schema.documents.types import Document, FormatArgument, PerEngine, SbomArgument, SbomFormat, admit, write
+from schema.documents.types import (
+    Document,
+    FormatArgument,
+    PerEngine,
+    PredicateArgument,
+    SbomArgument,
+    SbomFormat,
+    admit,
+    sign,
+    signer_of,
+    write,
+)
 from schema.execution.lookahead import wanted
 from schema.kernel.arguments import AfterCursor, PageLimit, PageNumber, SearchText
 from schema.kernel.listing import Listing
@@ -419,6 +431,19 @@ class Scan:
         async with info.context.read() as session:
             contents = await load_contents(session, info.context.organization_id, self.id)
         return await write(contents, wanted_format)
+
+    @resolved_field(
+        description=(
+            "The scan as an in-toto statement in a signed DSSE envelope. CONFLICT while it is not COMPLETE, knows no digest, "
+            "or, for `vulns`, could not judge all packages; also where the operator gave no key. Needs `vulnerabilities:view`."
+        )
+    )
+    async def statement(self, info: Info, predicate: PredicateArgument = StatementPredicate.VULNS) -> Document:
+        info.context.principal.require("vulnerabilities:view")
+        signer = signer_of(info.context)
+        async with info.context.read() as session:
+            contents = await load_contents(session, info.context.organization_id, self.id)
+        return await sign(contents, predicate, signer)
 
 
 @strawberry.type(description="How an engine of a running scan stands.")

@@ -12,6 +12,8 @@ from typing import Any
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from starlette.applications import Starlette
 
 from app.asgi import create_app
@@ -21,6 +23,7 @@ from app.outgoing import OutgoingClient, OutgoingPolicy
 from app.queue import ArqQueue, Redis, RedisSignals
 from app.rate_limits import WindowLimiter
 from app.settings import Settings
+from app.signing import read_signer
 from schema.credentials.repository import insert_api_key
 from schema.kernel.clock import utc_now
 from schema.kernel.context import Limits, Services
@@ -41,6 +44,12 @@ MAX_UPLOAD_BYTES = 1024 * 1024
 LOOPBACK = (ip_network("127.0.0.0/8"),)  # where simulated registries are
 # For what is decided before the database is asked anything that could differ.
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+SIGNER = read_signer(
+    ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ),
+    None,
+)
 SCAN = {"image": "ghcr.io/acme/api:1.4.7", "scanners": ["trivy", "grype"]}
 
 
@@ -74,6 +83,7 @@ class Site:
             signer=SessionSigner(b"s" * 32),
             rates=self.limiter,
             registry_probe=HttpRegistryProbe(self.http, seconds=2),
+            statements=SIGNER,
             clock=utc_now,
             limits=Limits(
                 max_upload_bytes=MAX_UPLOAD_BYTES,

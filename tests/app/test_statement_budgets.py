@@ -41,6 +41,8 @@ READS = {
     # The scan, then what it holds in five: the scan with its image, engines, layers, packages, findings.
     "downloadScanSbom": 9,
     "downloadScanSarif": 9,
+    "downloadScanStatement": 9,
+    "getSigner": 0,
     "exportScan": 9,
     "compareScans": 19,  # twice those eight, and the tag's latest scan in three
     "listScanLogs": 2,

@@ -38,6 +38,7 @@ GET    /api/scans/{scanId}/engines/{engine}/raw      scans:view
 GET    /api/scans/{scanId}/logs                      scans:view
 GET    /api/scans/{scanId}/events                    scans:view
 GET    /api/scans/{scanId}/sbom                      scans:view
+GET    /api/scans/{scanId}/statement                 scans:view
 GET    /api/scans/{scanId}/sarif                     scans:view
 GET    /api/scans/{scanId}/export                    scans:view
 GET    /api/images                                   images:view
@@ -103,6 +104,7 @@ GET    /api/cve-watch/alerts                         vulnerabilities:view
 GET    /api/cve-watch/alerts/{alertId}               vulnerabilities:view
 POST   /api/cve-watch/alerts/{alertId}/suppress      vulnerabilities:triage
 GET    /api/cves/{cve}                               vulnerabilities:view
+GET    /api/signer                                   scans:view
 GET    /api/organization/compliance-policy           vulnerabilities:view
 PUT    /api/organization/compliance-policy           vulnerabilities:admin
 GET    /api/reports/posture                          reports:view

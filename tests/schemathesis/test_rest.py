@@ -41,6 +41,7 @@ SELDOM_SUCCEED = {
     "GET /api/scans/{scanId}/export",
     "GET /api/scans/{scanId}/sbom",
     "GET /api/scans/{scanId}/sarif",
+    "GET /api/scans/{scanId}/statement",
     "POST /api/attestations",
     "POST /api/attestations/{attestationId}/renew",
     "POST /api/attestations/{attestationId}/revoke",

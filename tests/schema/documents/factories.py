@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hypothesis import strategies as st
@@ -118,6 +118,7 @@ def contents(**values: Any) -> ScanContents:
         "grade_reason": None,
         "risk_score": 12,
         "partial": False,
+        "started_at": NOW - timedelta(minutes=1),
         "scanned_at": NOW,
         "engines": (engine(), engine(Engine.DOCKLE), engine(Engine.SYFT, "syft 1.18.1")),
         "layers": (

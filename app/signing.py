@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding
 
 from app.settings import Settings
-
-MIN_RSA_BITS = 2048
-_CURVES = {"secp256r1": hashes.SHA256(), "secp384r1": hashes.SHA384(), "secp521r1": hashes.SHA512()}
+from schema.kernel.public_keys import Described, describe
 
 
 class SigningKeyError(ValueError):
@@ -23,11 +21,9 @@ class SigningKeyError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class PemSigner:
-    """Implements `schema.kernel.ports.StatementSigner`. Signatures are those cosign makes and verifies."""
+    """Implements `schema.kernel.ports.StatementSigner`."""
 
-    key_id: str
-    algorithm: str
-    public_pem: str
+    public: Described
     _sign: Callable[[bytes], bytes]
 
     async def sign(self, message: bytes) -> bytes:
@@ -50,36 +46,27 @@ def open_signer(settings: Settings) -> PemSigner | None:
 
 
 def read_signer(pem: bytes, password: bytes | None) -> PemSigner:
-    """ECDSA on a NIST curve, Ed25519 or RSA, in PKCS #8 or an older PEM form. Raises SigningKeyError."""
+    """Of a private key in PKCS #8 or an older PEM form. Raises SigningKeyError."""
     try:
         key = serialization.load_pem_private_key(pem, password)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        # A cosign key pair is packed in a form of its own, which its `import-key-pair` reads and nothing writes back.
-        reason = "is in cosign's own form; give it the PEM it was made from" if b"SIGSTORE" in pem else str(error)[:200]
+        # A key pair of cosign is packed in a form that nothing else reads.
+        reason = "it is in cosign's own form; give it one that openssl made" if b"SIGSTORE" in pem else str(error)[:200]
         message = f"no private key in PEM: {reason}"
         raise SigningKeyError(message) from None
-    if isinstance(key, ec.EllipticCurvePrivateKey) and (digest := _CURVES.get(key.curve.name)) is not None:
-        algorithm, sign = f"ecdsa-{key.curve.name}", _ecdsa(key, digest)
-    elif isinstance(key, ed25519.Ed25519PrivateKey):
-        algorithm, sign = "ed25519", key.sign
-    elif isinstance(key, rsa.RSAPrivateKey) and key.key_size >= MIN_RSA_BITS:
-        algorithm, sign = f"rsa-pkcs1v15-{key.key_size}", _rsa(key)
-    else:
-        message = f"expected ECDSA on P-256, P-384 or P-521, Ed25519, or RSA of {MIN_RSA_BITS} bits or more"
-        raise SigningKeyError(message)
-    public = key.public_key()
-    form = serialization.PublicFormat.SubjectPublicKeyInfo
-    return PemSigner(
-        hashlib.sha256(public.public_bytes(serialization.Encoding.DER, form)).hexdigest(),
-        algorithm,
-        public.public_bytes(serialization.Encoding.PEM, form).decode(),
-        sign,
-    )
+    try:
+        return PemSigner(describe(key.public_key()), _signing(key))
+    except (ValueError, AttributeError) as error:
+        message = str(error)
+        raise SigningKeyError(message) from None
 
 
-def _ecdsa(key: ec.EllipticCurvePrivateKey, digest: hashes.HashAlgorithm) -> Callable[[bytes], bytes]:
-    return lambda message: key.sign(message, ec.ECDSA(digest))
-
-
-def _rsa(key: rsa.RSAPrivateKey) -> Callable[[bytes], bytes]:
-    return lambda message: key.sign(message, padding.PKCS1v15(), hashes.SHA256())
+def _signing(key: Any) -> Callable[[bytes], bytes]:
+    """As cosign verifies: SHA-256, whatever the curve."""
+    match key:
+        case ec.EllipticCurvePrivateKey():
+            return lambda message: key.sign(message, ec.ECDSA(hashes.SHA256()))
+        case ed25519.Ed25519PrivateKey():
+            return key.sign
+        case _:
+            return lambda message: key.sign(message, padding.PKCS1v15(), hashes.SHA256())

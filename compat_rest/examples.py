@@ -125,6 +125,13 @@ _SAID: Mapping[str, Any] = {
     "rejected": 0,
     "AdvisoryImport.source": "https://osv-vulnerabilities.storage.googleapis.com/Debian/all.zip",
     "search": "expat",
+    # Who signs; the key is that of TEST 1 in RFC 8032, which everybody has
+    "pem": (
+        "-----BEGIN PUBLIC KEY-----\n"
+        "MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n"
+        "-----END PUBLIC KEY-----\n"
+    ),
+    "algorithm": "ed25519",
     # What was decided about it
     "epss": 0.83,
     "epssPercentile": 0.99,

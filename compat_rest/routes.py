@@ -528,6 +528,32 @@ ROUTES: tuple[Route, ...] = (
         method="POST", path="/api/cve-watch/alerts/{alertId}/suppress", operation="suppressCveAlert", tag="cve-watch"
     ),
     Route(method="GET", path="/api/cves/{cve}", operation="getCve", tag="cve-watch"),
+    Route(
+        method="GET",
+        path="/api/scans/{scanId}/image-statements",
+        operation="listImageStatements",
+        tag="scans",
+        envelope=Envelope.LIST,
+        data=("imageStatements",),
+    ),
+    Route(method="GET", path="/api/trusted-keys", operation="listTrustedKeys", tag="images", envelope=Envelope.LIST),
+    Route(
+        method="POST",
+        path="/api/trusted-keys",
+        operation="addTrustedKey",
+        tag="images",
+        status=201,
+        location="/api/trusted-keys/{id}",
+        creates=True,
+    ),
+    Route(method="GET", path="/api/trusted-keys/{trustedKeyId}", operation="getTrustedKey", tag="images"),
+    Route(
+        method="DELETE",
+        path="/api/trusted-keys/{trustedKeyId}",
+        operation="removeTrustedKey",
+        tag="images",
+        envelope=Envelope.EMPTY,
+    ),
     Route(method="GET", path="/api/signer", operation="getSigner", tag="scans"),
     # What is demanded, and how it is met
     Route(

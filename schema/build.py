@@ -36,6 +36,8 @@ from schema.scans.queries import ScansQuery
 from schema.scans.subscriptions import ScansSubscription
 from schema.sensors.mutations import SensorsMutation
 from schema.sensors.queries import SensorsQuery
+from schema.statements.mutations import StatementsMutation
+from schema.statements.queries import StatementsQuery
 from schema.triage.mutations import TriageMutation
 from schema.triage.queries import TriageQuery
 from schema.vulnerabilities.queries import VulnerabilitiesQuery
@@ -65,6 +67,7 @@ class Query(
     CredentialsQuery,
     AdvisoriesQuery,
     SensorsQuery,
+    StatementsQuery,
 ):
     pass
 
@@ -82,6 +85,7 @@ class Mutation(
     OrganizationsMutation,
     CredentialsMutation,
     SensorsMutation,
+    StatementsMutation,
 ):
     pass
 

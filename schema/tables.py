@@ -18,6 +18,7 @@ import schema.posture.models
 import schema.registries.models
 import schema.scans.models
 import schema.sensors.models
+import schema.statements.models
 import schema.triage.models
 import schema.vulnerabilities.models
 import schema.watch.models  # noqa: F401

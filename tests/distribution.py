@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -79,10 +79,17 @@ def push(http: httpx.Client, repository: str, content: images.Image | Index, nam
     for member in content.members if isinstance(content, Index) else ():
         push(http, repository, member, member.digest)
     manifests = {content.digest, *(member.digest for member in getattr(content, "members", ()))}
-    for digest, data in content.blobs.items():
-        if digest not in manifests:
-            upload = http.post(f"/v2/{repository}/blobs/uploads/").raise_for_status()
-            location = httpx.URL(upload.headers["location"])
-            http.put(location.copy_merge_params({"digest": digest}), content=data).raise_for_status()
-    headers = {"content-type": content.media_type}
-    http.put(f"/v2/{repository}/manifests/{name}", content=content.manifest, headers=headers).raise_for_status()
+    blobs = {digest: data for digest, data in content.blobs.items() if digest not in manifests}
+    push_artifact(http, repository, content.manifest, blobs, name, media_type=content.media_type)
+
+
+def push_artifact(
+    http: httpx.Client, repository: str, manifest: bytes, blobs: Mapping[str, bytes], name: str, *, media_type: str
+) -> None:
+    """Anything with a manifest."""
+    for digest, data in blobs.items():
+        upload = http.post(f"/v2/{repository}/blobs/uploads/").raise_for_status()
+        location = httpx.URL(upload.headers["location"])
+        http.put(location.copy_merge_params({"digest": digest}), content=data).raise_for_status()
+    headers = {"content-type": media_type}
+    http.put(f"/v2/{repository}/manifests/{name}", content=manifest, headers=headers).raise_for_status()

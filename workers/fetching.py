@@ -10,6 +10,8 @@ from schema.kernel.errors import ErrorCode, HarborGuardError
 from schema.registries.repository import RegistryAccess, open_registry
 from schema.scans.failures import FailureCode, ScanFailure
 from schema.scans.models import Scan, SourceKind
+from workers.oci.beside import Beside, envelopes_beside
+from workers.oci.client import RegistryCredentials
 from workers.oci.layout import Image
 from workers.oci.providers import pull_credentials
 from workers.oci.registry import OnDigest, pull
@@ -48,11 +50,21 @@ async def fetch_image(scan: Scan, runtime: WorkerRuntime, destination: Path, *, 
     return image
 
 
+async def fetch_envelopes(scan: Scan, runtime: WorkerRuntime, digest: str) -> Beside:
+    """The signed statements beside an image of a registry. Raises ScanFailure."""
+    credentials, insecure = await _entrance(scan, runtime)
+    return await envelopes_beside(
+        ImageReference.parse(scan.reference),
+        digest,
+        credentials=credentials,
+        http=runtime.http,
+        limits=runtime.limits.image,
+        insecure=insecure,
+    )
+
+
 async def _pull(scan: Scan, runtime: WorkerRuntime, destination: Path, on_digest: OnDigest) -> Image:
-    access = await _access(scan, runtime)
-    credentials = None
-    if access is not None:
-        credentials = await pull_credentials(access, http=runtime.http, clock=runtime.services.clock)
+    credentials, insecure = await _entrance(scan, runtime)
     return await pull(
         ImageReference.parse(scan.reference),
         destination,
@@ -60,9 +72,17 @@ async def _pull(scan: Scan, runtime: WorkerRuntime, destination: Path, on_digest
         credentials=credentials,
         http=runtime.http,
         limits=runtime.limits.image,
-        insecure=access is not None and access.insecure,
+        insecure=insecure,
         on_digest=on_digest,
     )
+
+
+async def _entrance(scan: Scan, runtime: WorkerRuntime) -> tuple[RegistryCredentials | None, bool]:
+    """(credentials, whether over plain http)."""
+    access = await _access(scan, runtime)
+    if access is None:
+        return None, False
+    return await pull_credentials(access, http=runtime.http, clock=runtime.services.clock), access.insecure
 
 
 async def _access(scan: Scan, runtime: WorkerRuntime) -> RegistryAccess | None:

@@ -32,6 +32,8 @@ from schema.scans.models import Engine, EngineRunStatus, Scan, ScanPhase, Source
 from schema.scans.repository import name_engines, write_log
 from schema.scans.reuse import Reading, share
 from schema.scans.rules import VULNERABILITY_ENGINES, grade_reason
+from schema.statements.models import StatementOutcome
+from schema.statements.repository import replace_statements
 from workers.engines.native import PROVIDER, NativeRun
 from workers.engines.results import Conclusion, conclude, stand_ins
 from workers.engines.running import EngineEvent
@@ -49,6 +51,7 @@ from workers.observing import Observer
 from workers.oci.layout import Image
 from workers.recall import EarlierReadingError, EqualScanError, Recall, evidence_keys, judge_again
 from workers.runtime import WorkerRuntime
+from workers.statements import find_statements, trusted_keys
 
 _TOOLS_START, _TOOLS_END = 40, 70  # of a scan's progress
 
@@ -83,14 +86,34 @@ class _Performance:
         tools = await self._runtime.toolbox.look(requested)
         keys = await evidence_keys(scan, tools, self._runtime)
         recall = Recall(scan, tools, self._runtime, keys)
+
+        async def on_digest(digest: str) -> None:
+            await self._look_beside(scan, digest)
+            await recall.look(digest)
+
         try:
-            image = await fetch_image(scan, self._runtime, self._scratch / "image", on_digest=recall.look)
+            image = await fetch_image(scan, self._runtime, self._scratch / "image", on_digest=on_digest)
         except EqualScanError as found:
             await self._share(scan, found.scan, keys)
         except EarlierReadingError as found:
             await self._judge_again(scan, found.reading, tools, keys)
         else:
             await self._scan(scan, image, tools, keys)
+
+    async def _look_beside(self, scan: Scan, digest: str) -> None:
+        """Signed statements are of this scan alone: an equal image of another name has others beside it."""
+        trusted = await trusted_keys(scan, self._runtime)
+        if not trusted:
+            return
+        rows, warning = await find_statements(scan, self._runtime, digest, trusted)
+        async with self._services.database.write() as session:
+            await self._hold(session, now=self._services.clock())
+            await replace_statements(session, scan.organization_id, scan.id, rows)
+            if warning:
+                await self._log(session, warning, level="warning")
+            else:
+                verified = sum(row["outcome"] is StatementOutcome.VERIFIED for row in rows)
+                await self._log(session, f"Found {len(rows)} signed statements beside the image, {verified} verified")
 
     async def _scan(self, scan: Scan, image: Image, tools: Mapping[Engine, Tool], keys: EvidenceKeys) -> None:
         writing = asyncio.Lock()  # two tools may have news at once, and log lines are numbered

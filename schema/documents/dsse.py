@@ -23,6 +23,6 @@ async def seal(payload_type: str, payload: bytes, signer: StatementSigner) -> by
         {
             "payloadType": payload_type,
             "payload": base64.b64encode(payload).decode(),
-            "signatures": [{"keyid": signer.key_id, "sig": base64.b64encode(signature).decode()}],
+            "signatures": [{"keyid": signer.public.fingerprint, "sig": base64.b64encode(signature).decode()}],
         }
     )

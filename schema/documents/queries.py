@@ -15,5 +15,5 @@ class DocumentsQuery:
         description="The key that signs statements about scans. CONFLICT where the operator has given none.",
     )
     async def signer(self, info: Info) -> Signer:
-        signer = signer_of(info.context)
-        return Signer(id=signer.key_id, algorithm=signer.algorithm, pem=signer.public_pem)
+        public = signer_of(info.context).public
+        return Signer(id=public.fingerprint, algorithm=public.algorithm, pem=public.pem)

@@ -50,6 +50,7 @@ class IdPrefix(StrEnum):
     TRIAGE_OPERATION = "trg"
     TRIAGE_RULE = "rul"
     SAVED_FILTER = "flt"
+    TRUSTED_KEY = "tky"
 
 
 _DIGITS = "0123456789abcdefghijklmnopqrstuv"

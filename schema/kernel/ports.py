@@ -10,6 +10,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+from schema.kernel.public_keys import Described
+
 
 class Clock(Protocol):
     """Time as an argument. Returns an aware datetime in UTC."""
@@ -78,14 +80,7 @@ class StatementSigner(Protocol):
     """Signs statements that others verify, with a key the operator holds."""
 
     @property
-    def key_id(self) -> str:
-        """SHA-256 of the public key's DER (SubjectPublicKeyInfo), in hex."""
-
-    @property
-    def algorithm(self) -> str: ...
-
-    @property
-    def public_pem(self) -> str: ...
+    def public(self) -> Described: ...
 
     async def sign(self, message: bytes) -> bytes: ...
 

@@ -44,11 +44,18 @@ def globs_of(text: str) -> list[str]:
     return [part for part in (piece.strip() for piece in text.split(",")) if part]
 
 
+# Of what is filed beside the image of that digest: "sha256-….sig", "….att", or the list of what refers to it.
+_ARTIFACT_TAG = re.compile(r"sha(256-[0-9a-f]{64}|512-[0-9a-f]{128})(\.[a-z]+)?")
+
+
 def eligible(tag: str, include: str, exclude: str) -> bool:
     """Whether a tag is looked at: it matches one of the globs to include and none of those to exclude.
 
-    Both are lists by commas, of globs with `*`, `?` and `[…]`; capitals count. Nothing to include means everything.
+    Both are lists by commas, of globs with `*`, `?` and `[…]`; capitals count. Nothing to include means everything, but for
+    what cosign and others file beside an image: signatures and statements are no images.
     """
+    if _ARTIFACT_TAG.fullmatch(tag):
+        return False
     wanted = globs_of(include) or ["*"]
     return _matches(tag, wanted) and not _matches(tag, globs_of(exclude))
 

@@ -33,6 +33,8 @@ from schema.kernel.rows import part_of_source, resolved_field
 from schema.kernel.scalars import Long
 from schema.scans import repository
 from schema.scans.enums import CheckLevel, Engine, EngineRunStatus, FailureCode, ScanOrigin, ScanPhase, ScanStatus
+from schema.statements.repository import statements_of
+from schema.statements.types import ImageStatement
 from schema.vulnerabilities.enums import Grade, PackageType, Severity
 from schema.vulnerabilities.repository import list_findings
 from schema.vulnerabilities.types import Flaw, SeverityCounts
@@ -444,6 +446,14 @@ class Scan:
         async with info.context.read() as session:
             contents = await load_contents(session, info.context.organization_id, self.id)
         return await sign(contents, predicate, signer)
+
+    @resolved_field(
+        description="Signed statements that lay beside the image in its registry. Looked for once a key is trusted."
+    )
+    async def image_statements(self, info: Info) -> list[ImageStatement]:
+        async with info.context.read() as session:
+            found = await statements_of(session, info.context.organization_id, self.id)
+        return cast("list[ImageStatement]", found)
 
 
 @strawberry.type(description="How an engine of a running scan stands.")

@@ -133,8 +133,8 @@ async def test_keys_of_every_kind(tmp_path: Path, kind: str, password: bytes | N
         Settings(data_dir=tmp_path, signing_key_file=path, signing_key_password=password and password.decode())
     )
     assert signer is not None
-    assert signer.algorithm == kind
-    verify_with_openssl(tmp_path, signer.public_pem, b"message", await signer.sign(b"message"))
+    assert signer.public.algorithm == kind
+    verify_with_openssl(tmp_path, signer.public.pem, b"message", await signer.sign(b"message"))
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ async def test_keys_of_every_kind(tmp_path: Path, kind: str, password: bytes | N
     [
         b"",
         b"-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED SIGSTORE PRIVATE KEY-----\n",
-        SIGNER.public_pem.encode(),
+        SIGNER.public.pem.encode(),
         pem_of(rsa.generate_private_key(65537, 1024)),  # noqa: S505 -- which is the point
         pem_of(ec.generate_private_key(ec.SECP256K1())),
         pem_of(ed25519.Ed25519PrivateKey.generate(), b"a password"),

@@ -19,6 +19,7 @@ from bench.findings import furnish as furnish_findings
 from compat_rest.routes import ROUTES, Envelope, Route
 from schema.kernel.ids import IdPrefix
 from tests.app.site import PASSWORD, Site
+from tests.factories.statements import new_key, public_pem
 from tests.isolation.estate import Estate, query_of
 from tests.isolation.furnished import database_url, estates, furnished, furnished_postgresql, furnished_sqlite
 
@@ -43,6 +44,9 @@ READS = {
     "downloadScanSarif": 9,
     "downloadScanStatement": 9,
     "getSigner": 0,
+    "listImageStatements": 2,
+    "listTrustedKeys": 1,
+    "getTrustedKey": 1,
     "exportScan": 9,
     "compareScans": 19,  # twice those eight, and the tag's latest scan in three
     "listScanLogs": 2,
@@ -156,6 +160,8 @@ WRITES: dict[str, tuple[int, Any]] = {
     "createPersonalAccessToken": (4, {"name": "budget"}),
     "deletePersonalAccessToken": (3, None),
     "deleteSensor": (4, None),
+    "addTrustedKey": (6, {"name": "budget", "pem": public_pem(new_key())}),
+    "removeTrustedKey": (4, None),
     "login": (9, {"email": "ada@alpha.example", "password": PASSWORD}),
     "logout": (3, None),
 }
@@ -179,6 +185,7 @@ PATH_IDS = {
     "filterId": IdPrefix.SAVED_FILTER,
     "attestationId": IdPrefix.ATTESTATION,
     "alertId": IdPrefix.ALERT,
+    "trustedKeyId": IdPrefix.TRUSTED_KEY,
 }
 PATH_VALUES = {"engine": "syft", "cve": "CVE-canary-alpha"}
 PLENTY = 120

@@ -57,6 +57,7 @@ IDS = {
     "filterId": IdPrefix.SAVED_FILTER,
     "attestationId": IdPrefix.ATTESTATION,
     "alertId": IdPrefix.ALERT,
+    "trustedKeyId": IdPrefix.TRUSTED_KEY,
 }
 
 

@@ -104,6 +104,11 @@ GET    /api/cve-watch/alerts                         vulnerabilities:view
 GET    /api/cve-watch/alerts/{alertId}               vulnerabilities:view
 POST   /api/cve-watch/alerts/{alertId}/suppress      vulnerabilities:triage
 GET    /api/cves/{cve}                               vulnerabilities:view
+GET    /api/scans/{scanId}/image-statements          scans:view
+GET    /api/trusted-keys                             images:view
+POST   /api/trusted-keys                             images:admin
+GET    /api/trusted-keys/{trustedKeyId}              images:view
+DELETE /api/trusted-keys/{trustedKeyId}              images:admin
 GET    /api/signer                                   scans:view
 GET    /api/organization/compliance-policy           vulnerabilities:view
 PUT    /api/organization/compliance-policy           vulnerabilities:admin

@@ -22,6 +22,7 @@ from graphql import (
 from graphql.type import GraphQLInputField, GraphQLNonNull
 
 from schema.kernel.ids import IdPrefix
+from tests.factories.statements import new_key, public_pem
 
 MAX_DEPTH = 4
 # Fields that make a whole file, and an error where there is none: asked of the one thing an id names, not of a list.
@@ -38,6 +39,7 @@ INPUT_IDS = {
 INPUT_VALUES: dict[str, Any] = {
     "id": "CVE-canary-omega",
     "suppressed": True,
+    "pem": public_pem(new_key()),
     "document": {"@context": "https://openvex.dev/ns/v0.2.0", "statements": []},
     "images": "stranger.example/*",
     "image": "stranger.example/app:1",

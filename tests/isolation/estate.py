@@ -50,6 +50,7 @@ from schema.vulnerabilities.models import Vulnerability
 from schema.vulnerabilities.records import FindingRecord, Severity
 from schema.watch.looking import look
 from tests.app.site import Site, Tenant
+from tests.factories.statements import new_key, public_pem
 
 SCHEMA = build_schema()
 
@@ -336,6 +337,11 @@ async def _decisions(site: Site, principal: Principal, ids: Mapping[IdPrefix, st
             IdPrefix.SAVED_FILTER,
             "mutation($input: SavedFilterInput!) { made: createSavedFilter(input: $input) { id } }",
             {"name": canary, "query": f"package={canary}", "shared": True},
+        ),
+        (
+            IdPrefix.TRUSTED_KEY,
+            "mutation($input: TrustedKeyInput!) { made: addTrustedKey(input: $input) { id } }",
+            {"name": canary, "pem": public_pem(new_key())},
         ),
         (
             IdPrefix.ATTESTATION,

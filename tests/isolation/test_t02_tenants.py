@@ -52,6 +52,7 @@ PATH_IDS = {
     "filterId": IdPrefix.SAVED_FILTER,
     "attestationId": IdPrefix.ATTESTATION,
     "alertId": IdPrefix.ALERT,
+    "trustedKeyId": IdPrefix.TRUSTED_KEY,
 }
 # Whoever names many things is told of each by itself.
 ROW_BY_ROW = {("triageVulnerabilities", "ids")}

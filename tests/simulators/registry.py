@@ -32,12 +32,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tests.factories.images import Image, Index, digest_of
 
-Asked = Literal["ping", "token", "catalog", "tags", "manifests", "blobs"]
+Asked = Literal["ping", "token", "catalog", "tags", "manifests", "blobs", "referrers"]
 Fault = Callable[[Response], ASGIApp]
 """Turns the honest answer into what is sent instead."""
 
 START_SECONDS = 30.0
-_PATH = re.compile(r"/v2/(?P<repository>.+)/(?P<kind>manifests|blobs)/(?P<name>[^/]+)")
+_PATH = re.compile(r"/v2/(?P<repository>.+)/(?P<kind>manifests|blobs|referrers)/(?P<name>[^/]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +66,12 @@ class RegistrySimulator:
     hides_missing: bool = False  # 401 instead of 404, as registries do that don't tell what exists
     announces_digest: bool = True
     has_catalog: bool = True
+    has_referrers: bool = False
     page: int = 1000  # entries of a list at once, whatever is asked for
     requests: list[Recorded] = field(default_factory=list)
     _manifests: dict[tuple[str, str], tuple[str, bytes]] = field(default_factory=dict)
     _blobs: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    _referrers: dict[tuple[str, str], bytes] = field(default_factory=dict)
     _tokens: dict[str, int] = field(default_factory=dict)
     _faults: dict[Asked, list[tuple[Fault, int | None]]] = field(default_factory=dict)
     _most_at_once: int = 0
@@ -88,6 +90,14 @@ class RegistrySimulator:
     def put_manifest(self, repository: str, name: str, data: bytes, *, media_type: str) -> None:
         """Any bytes as a manifest."""
         self._manifests[repository, name] = (media_type, data)
+
+    def put_blobs(self, repository: str, blobs: Mapping[str, bytes]) -> None:
+        for digest, data in blobs.items():
+            self._blobs[repository, digest] = data
+
+    def refer(self, repository: str, digest: str, listed: bytes) -> None:
+        """The index of what refers to an image."""
+        self._referrers[repository, digest] = listed
 
     def misbehave(self, asked: Asked, fault: Fault, *, times: int | None = None) -> None:
         """The next `times` answers, or all, go through the fault. Faults of one kind wear off in order."""
@@ -144,9 +154,13 @@ class RegistrySimulator:
             return "ping", self._refusal(request, None) or JSONResponse({})
         repository, name = found["repository"], found["name"]
         refusal = self._refusal(request, repository)
-        if found["kind"] == "manifests":
-            return "manifests", refusal or self._manifest(repository, name)
-        return "blobs", refusal or self._blob(repository, name)
+        asked: dict[str, tuple[Asked, Callable[[str, str], Response]]] = {
+            "manifests": ("manifests", self._manifest),
+            "referrers": ("referrers", self._referring),
+            "blobs": ("blobs", self._blob),
+        }
+        kind, answer = asked[found["kind"]]
+        return kind, refusal or answer(repository, name)
 
     def remove(self, repository: str, tag: str | None = None) -> None:
         """A tag, or all of a repository."""
@@ -213,6 +227,13 @@ class RegistrySimulator:
         media_type, data = self._manifests[repository, name]
         headers = {"docker-content-digest": digest_of(data)} if self.announces_digest else {}
         return Response(data, media_type=media_type, headers=headers)
+
+    def _referring(self, repository: str, digest: str) -> Response:
+        if not self.has_referrers:
+            return _error(404, "UNSUPPORTED")
+        nothing = b'{"schemaVersion": 2, "manifests": []}'
+        listed = self._referrers.get((repository, digest), nothing)
+        return Response(listed, media_type="application/vnd.oci.image.index.v1+json")
 
     def _blob(self, repository: str, digest: str) -> Response:
         data = self._blobs.get((repository, digest))

@@ -69,6 +69,14 @@ def test_a_tag_counts_that_is_included_and_not_excluded(tag: str, include: str, 
     assert eligible(tag, include, exclude) is expected
 
 
+@pytest.mark.parametrize("suffix", ["", ".sig", ".att", ".sbom"])
+def test_what_lies_beside_an_image_is_no_image(suffix: str) -> None:
+    tag = f"sha256-{'a' * 64}{suffix}"
+    assert not eligible(tag, "", "")
+    assert not eligible(tag, "*", "")
+    assert eligible(f"{tag}-rebuilt", "", "")
+
+
 @given(st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,40}", fullmatch=True))
 def test_a_tag_is_its_own_glob(tag: str) -> None:
     assert eligible(tag, tag, "")

@@ -198,10 +198,10 @@ async def test_replies_are_the_protocols_own(april: SensorClient) -> None:
 
 @on_sqlite
 async def test_the_messages_that_are_shown_are_accepted(may: SensorClient) -> None:
-    paths = {route.operation: route.path for route in ROUTES}
+    paths = {route.operation: route.path for route in ROUTES if route.tag == "sensor-protocol"}
     for operation, message in MESSAGES.items():
         body = {**message, **({"agentId": may.agent_id} if "agentId" in message else {})}
-        if operation != "reportSensorJob":
+        if operation in paths and operation != "reportSensorJob":
             response = await may.call("POST", paths[operation], body)
             assert response.status_code == 200, (operation, response.text)
 
